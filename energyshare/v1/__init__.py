@@ -1,0 +1,1 @@
+"""Generated from proto/energyshare/v1; `make proto` writes it."""
