@@ -403,3 +403,27 @@ class EnrollmentProofBody:
     token_hash: Digest | None
     certificate_request: Annotated[bytes, Between(1, 4_096)]
     proof_time: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedVoucher:
+    """A voucher with the grant of the issuing key that signed it."""
+
+    voucher: Verified[VoucherBody]
+    grant: Verified[GrantBody]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedStart:
+    """A start receipt whose challenge is the device's and whose presentation is the holder's."""
+
+    receipt: Verified[StartReceiptBody]
+    voucher_hash: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedEnd:
+    """An end receipt with the start receipt that it repeats; a release in it is the holder's or the owner's."""
+
+    receipt: Verified[EndReceiptBody]
+    start: OpenedStart

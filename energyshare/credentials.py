@@ -5,7 +5,6 @@ for another. Each function checks signatures before it looks at what they cover,
 check of that kind. All of it works offline from the platform root's key.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
@@ -14,6 +13,9 @@ from energyshare.bodies import (
     ChallengeBody,
     EndReceiptBody,
     GrantBody,
+    OpenedEnd,
+    OpenedStart,
+    OpenedVoucher,
     PresentationBody,
     ReadingBody,
     ReleaseBody,
@@ -22,32 +24,8 @@ from energyshare.bodies import (
     VoucherBody,
 )
 from energyshare.errors import Reason, Rejected
-from energyshare.values import DeviceId, Digest, EndCause, Instant, ProviderId, PublicKey, Role, unix_s
+from energyshare.values import DeviceId, EndCause, Instant, ProviderId, PublicKey, Role, unix_s
 from energyshare.wire import BodyT, decode_presentable, open_signed, peek
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedVoucher:
-    """A voucher with the grant of the issuing key that signed it."""
-
-    voucher: Verified[VoucherBody]
-    grant: Verified[GrantBody]
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedStart:
-    """A start receipt whose challenge is the device's and whose presentation is the holder's."""
-
-    receipt: Verified[StartReceiptBody]
-    voucher_hash: Digest
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedEnd:
-    """An end receipt with the start receipt that it repeats; a release in it is the holder's or the owner's."""
-
-    receipt: Verified[EndReceiptBody]
-    start: OpenedStart
 
 
 @lru_cache(maxsize=4096)

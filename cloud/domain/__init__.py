@@ -1,0 +1,1 @@
+"""What the cloud decides, without I/O, clock or randomness: orders, screening, billing, ledger."""

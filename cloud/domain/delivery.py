@@ -1,0 +1,179 @@
+"""From the voucher to the last reading: what the cloud accepts as proof that something was delivered."""
+
+from dataclasses import replace
+
+from cloud.domain.inbound import ReadingsReported, StartReported, VoucherIssued
+from cloud.domain.order import (
+    Authorization,
+    Decision,
+    Facts,
+    Order,
+    Send,
+    Sender,
+    Side,
+    StoredPart,
+    Supply,
+    Timer,
+    Wait,
+)
+from cloud.domain.settings import Settings
+from energyshare.bodies import GrantBody, OpenedStart, ReadingBody, Verified
+from energyshare.charging import clamp_start_time
+from energyshare.errors import Reason, Rejected
+from energyshare.messages import NotSelected, Reading, Started, Voucher, VoucherRejected
+from energyshare.values import Instant, Kind, OrderState, PartKind, TerminalId, later, of_unix_s, unix_s
+
+CLOCK_SLACK_S = 600  # how far a provider's or device's clock may be off ours
+
+
+def authorize(order: Order, message: VoucherIssued, sender: Sender, facts: Facts, now: Instant) -> Decision:
+    """Check a voucher against the selection, and send it to its holder."""
+    _require_as_selected(order, message, now)
+    voucher = message.opened.voucher
+    authorization = Authorization(
+        voucher.digest,
+        voucher.body.serial,
+        voucher.body.epoch,
+        voucher.body.not_before_unix_s,
+        voucher.body.not_after_unix_s,
+    )
+    due = later(of_unix_s(voucher.body.not_after_unix_s), facts.settings.start_report_grace_s)
+    authorized = replace(order.to(OrderState.AUTHORIZED, Timer(Wait.START, due)), authorization=authorization)
+    others = tuple(Send(terminal, NotSelected()) for terminal in order.providers if terminal != order.provider)
+    grant = message.opened.grant
+    return Decision(
+        authorized,
+        f"serial {voucher.body.serial}",
+        (Send(order.user, Voucher(message.presentable)), *others),
+        (
+            StoredPart(PartKind.VOUCHER, voucher.digest, voucher.signed),
+            StoredPart(PartKind.ISSUER_GRANT, grant.digest, grant.signed),
+        ),
+    )
+
+
+def note_voucher_rejected(order: Order, message: VoucherRejected, sender: Sender, facts: Facts, now: Instant) -> Decision:
+    """Keep what the user's terminal says of a voucher; money and asset still follow the voucher, which is out."""
+    return Decision(order, f"the user's terminal found: {message.reason}")
+
+
+def activate(order: Order, message: StartReported, sender: Sender, facts: Facts, now: Instant) -> Decision:
+    """Record a start that the holder signed for."""
+    begun, parts = begin(order, message.start, message.grant, facts.settings, now)
+    told = Started(message.start.receipt.signed, message.grant.signed)
+    return Decision(begun, _start_note(message.start), (Send(other_side(order, sender), told),), parts)
+
+
+def confirm_same_start(order: Order, message: StartReported, sender: Sender, facts: Facts, now: Instant) -> Decision:
+    """Take a second report of the recorded start as nothing new."""
+    require_start_of(order, message.start, message.grant)
+    if order.supply is None or message.start.receipt.digest != order.supply.start_hash:
+        raise Rejected(Reason.RECEIPT_CONFLICT)
+    return Decision(order, "reported before")
+
+
+def record_readings(order: Order, message: ReadingsReported, sender: Sender, facts: Facts, now: Instant) -> Decision:
+    """Append readings to the order's chain; those that are known are passed over."""
+    supply = order.supply
+    assert supply is not None
+    new = tuple(r for r in message.readings if r.body.number > supply.readings_count)
+    for reading in new:
+        supply = _append(order, supply, reading)
+    if not new:
+        return Decision(order, "reported before")
+    return Decision(
+        replace(order, supply=supply),
+        f"{supply.last_register_wh - supply.register_wh} Wh after {supply.last_elapsed_s} s",
+        (Send(other_side(order, sender), Reading(tuple(r.signed for r in new), message.grant.signed)),),
+        tuple(StoredPart(PartKind.READING, r.digest, r.signed, r.body.number) for r in new),
+    )
+
+
+def begin(
+    order: Order, start: OpenedStart, grant: Verified[GrantBody], settings: Settings, now: Instant
+) -> tuple[Order, tuple[StoredPart, ...]]:
+    """Make an order ACTIVE by a start receipt of its voucher; gives the parts to keep."""
+    require_start_of(order, start, grant)
+    receipt = start.receipt.body
+    authorization = order.authorization
+    assert authorization is not None
+    if unix_s(receipt.start_time) > authorization.not_after_unix_s:
+        raise Rejected(Reason.VOUCHER_EXPIRED)
+    started = clamp_start_time(receipt.start_time, authorization.not_before_unix_s, now)
+    supply = Supply(start.receipt.digest, started, receipt.register_wh, last_register_wh=receipt.register_wh)
+    active = replace(order.to(OrderState.ACTIVE, _end_timer(order, started, settings)), supply=supply)
+    return active, (
+        StoredPart(PartKind.START_RECEIPT, start.receipt.digest, start.receipt.signed),
+        StoredPart(PartKind.DEVICE_GRANT, grant.digest, grant.signed),
+    )
+
+
+def require_start_of(order: Order, start: OpenedStart, grant: Verified[GrantBody]) -> None:
+    """Raise unless a start receipt is of this order's voucher, by the offer's device, owned by its provider."""
+    receipt, authorization = start.receipt.body, order.authorization
+    if grant.body.owner_id != order.offer.provider_id:
+        raise Rejected(Reason.GRANT_OWNER)
+    if authorization is None or (receipt.order_id, receipt.device_id, receipt.serial, receipt.epoch, start.voucher_hash) != (
+        order.id,
+        order.offer.device_id,
+        authorization.serial,
+        authorization.epoch,
+        authorization.digest,
+    ):
+        raise Rejected(Reason.RECEIPT_FOREIGN)
+
+
+def other_side(order: Order, sender: Sender) -> TerminalId:
+    """Give the terminal that a report is relayed to."""
+    return order.provider if sender.side is Side.USER else order.user
+
+
+def _require_as_selected(order: Order, message: VoucherIssued, now: Instant) -> None:
+    voucher, grant, offer = message.opened.voucher.body, message.opened.grant.body, order.offer
+    if bytes(grant.subject_id) != bytes(offer.provider_id) or message.opened.voucher.key != offer.issuer_key:
+        raise Rejected(Reason.GRANT_SUBJECT)
+    if voucher.order_id != order.id:
+        raise Rejected(Reason.VOUCHER_ORDER)
+    if voucher.holder_key != order.holder_key:
+        raise Rejected(Reason.VOUCHER_HOLDER)
+    if voucher.device_id != offer.device_id:
+        raise Rejected(Reason.VOUCHER_DEVICE)
+    if (voucher.energy_wh_max, voucher.duration_s_max) != (offer.energy_wh_max, offer.duration_s_max):
+        raise Rejected(Reason.VOUCHER_CAPS)
+    if voucher.tariff_hash != offer.tariff_hash:
+        raise Rejected(Reason.VOUCHER_TARIFF)
+    not_after = of_unix_s(voucher.not_after_unix_s)
+    if not now < not_after <= offer.voucher_not_after or of_unix_s(voucher.not_before_unix_s) > later(now, CLOCK_SLACK_S):
+        raise Rejected(Reason.VOUCHER_WINDOW)
+    if voucher.not_after_unix_s > grant.not_after_unix_s:
+        raise Rejected(Reason.GRANT_EXPIRED)
+
+
+def _end_timer(order: Order, started: Instant, settings: Settings) -> Timer:
+    over = later(started, order.offer.duration_s_max)
+    if order.offer.kind is Kind.BATTERY:
+        return Timer(Wait.RETURN, later(over, order.offer.return_grace_s))
+    return Timer(Wait.END_OF_SUPPLY, later(over, settings.end_grace_s))
+
+
+def _append(order: Order, supply: Supply, reading: Verified[ReadingBody]) -> Supply:
+    body = reading.body
+    if (body.order_id, body.device_id) != (order.id, order.offer.device_id):
+        raise Rejected(Reason.RECEIPT_FOREIGN)
+    if body.number != supply.readings_count + 1 or body.previous_hash != (supply.readings_head or supply.start_hash):
+        raise Rejected(Reason.READING_GAP, held=str(supply.readings_count), given=str(body.number))
+    if body.register_wh < supply.last_register_wh or body.elapsed_s < supply.last_elapsed_s:
+        raise Rejected(Reason.READING_IMPLAUSIBLE, number=str(body.number))
+    return replace(
+        supply,
+        readings_count=body.number,
+        readings_head=reading.digest,
+        last_elapsed_s=body.elapsed_s,
+        last_register_wh=body.register_wh,
+    )
+
+
+def _start_note(start: OpenedStart) -> str:
+    body = start.receipt.body
+    charge = "" if body.soc_pct is None else f", charge {body.soc_pct} %"
+    return f"register {body.register_wh} Wh{charge}"

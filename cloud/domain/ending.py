@@ -1,0 +1,221 @@
+"""From the request to end to the charge record, and what silence decides."""
+
+from dataclasses import replace
+
+from cloud.domain import ledger
+from cloud.domain.delivery import begin, require_start_of
+from cloud.domain.inbound import EndConfirmedBy, EndReported, EndRequested, TimerFired
+from cloud.domain.matching import close, offers_ran_out, reopen
+from cloud.domain.order import (
+    AssetHold,
+    BillingFacts,
+    Decision,
+    Facts,
+    Order,
+    Send,
+    Sender,
+    SettledNotice,
+    Statements,
+    StoredPart,
+    Timer,
+    Wait,
+)
+from energyshare.bodies import ChargeRecordBody, GrantBody, OpenedEnd, PartHash, SilenceDecisionBody, Verified
+from energyshare.charging import Charge, Evidence, best_basis, charge, lowered
+from energyshare.errors import Reason, Rejected
+from energyshare.messages import ConfirmEnd
+from energyshare.values import ChargeBasis, Instant, Minor, OrderState, PartKind, later
+
+CHARGED_PARTS = (
+    PartKind.OFFER,
+    PartKind.SELECTION,
+    PartKind.VOUCHER,
+    PartKind.ISSUER_GRANT,
+    PartKind.DEVICE_GRANT,
+    PartKind.START_RECEIPT,
+    PartKind.READING,
+    PartKind.END_RECEIPT,
+    PartKind.END_REQUEST,
+    PartKind.END_CONFIRMATION,
+)
+"""What a charge record names, in this order."""
+
+
+def request_end(order: Order, message: EndRequested, sender: Sender, facts: Facts, now: Instant) -> Decision:
+    """Take a user's request to end; with an end receipt it also proves the start."""
+    request = message.request.body
+    given = message.end.receipt.digest if message.end else None
+    if request.order_id != order.id or request.end_receipt_hash != given:
+        raise Rejected(Reason.RECEIPT_FOREIGN)
+    if message.end is None and order.supply is None:
+        raise Rejected(Reason.WRONG_STATE, state=order.state.name)
+    ended, parts = (order, ()) if message.end is None else _end_by(order, message.end, message.grant, facts, now)
+    part = StoredPart(PartKind.END_REQUEST, message.request.digest, message.request.signed)
+    return _ask_to_confirm(
+        replace(ended, end_request_hash=message.request.digest), facts, now, (*parts, part), message.request.signed, message.end
+    )
+
+
+def report_end(order: Order, message: EndReported, sender: Sender, facts: Facts, now: Instant) -> Decision:
+    """Take an end receipt from the provider."""
+    ended, parts = _end_by(order, message.end, message.grant, facts, now)
+    return _ask_to_confirm(ended, facts, now, parts, None, message.end)
+
+
+def add_end(order: Order, message: EndReported | EndRequested, sender: Sender, facts: Facts, now: Instant) -> Decision:
+    """Take a better proof of an end that is being confirmed; what is known already changes nothing."""
+    if message.end is None or message.end.receipt.digest == order.end_hash:
+        return Decision(order, "reported before")
+    if order.end_hash is not None:
+        raise Rejected(Reason.RECEIPT_CONFLICT)
+    if isinstance(message, EndReported):
+        return report_end(order, message, sender, facts, now)
+    return request_end(order, message, sender, facts, now)
+
+
+def confirm_end(order: Order, message: EndConfirmedBy, sender: Sender, facts: Facts, now: Instant) -> Decision:
+    """Stop billing and settle as the provider confirmed."""
+    confirmation = message.confirmation
+    if confirmation.body.order_id != order.id or confirmation.body.end_receipt_hash != order.end_hash:
+        raise Rejected(Reason.CONFIRMATION_FOREIGN)
+    part = StoredPart(PartKind.END_CONFIRMATION, confirmation.digest, confirmation.signed)
+    return settle(order, facts, now, part=part, total_minor_max=confirmation.body.total_minor_max)
+
+
+def wait_ran_out(order: Order, message: TimerFired, sender: None, facts: Facts, now: Instant) -> Decision:
+    """Decide what silence means, by what was waited for."""
+    if order.timer is None or order.timer.wait != message.waited_for or order.timer.due > now:
+        return Decision(order, "moved on")
+    match order.timer.wait:
+        case Wait.OFFERS:
+            return offers_ran_out(order, now)
+        case Wait.OFFER_EXPIRY:
+            return close(order, OrderState.EXPIRED, "OFFERS_EXPIRED", now)
+        case Wait.VOUCHER:
+            return reopen(order, "NO_VOUCHER", now)
+        case Wait.START:
+            closed = close(order, OrderState.EXPIRED, "NOT_STARTED", now)
+            return replace(closed, asset=AssetHold(order.offer.asset_id, None, unknown=True))
+        case Wait.END_OF_SUPPLY | Wait.CONFIRMATION:
+            return settle(order, facts, now, silence=_silence(order, order.timer, now))
+        case Wait.RETURN:
+            return settle(order, facts, now, silence=_silence(order, order.timer, now), basis=ChargeBasis.CAP)
+
+
+def settle(
+    order: Order,
+    facts: Facts,
+    now: Instant,
+    *,
+    part: StoredPart | None = None,
+    total_minor_max: Minor | None = None,
+    silence: SilenceDecisionBody | None = None,
+    basis: ChargeBasis | None = None,
+) -> Decision:
+    """Bill an order from its evidence, pay it from its hold, and free its asset."""
+    billing, supply = facts.billing, order.supply
+    assert billing is not None
+    assert supply is not None
+    evidence = _until_the_request(billing.evidence, order)
+    charged = lowered(charge(evidence, basis or best_basis(evidence), supply.started), total_minor_max)
+    shares = ledger.divide(charged.excl_vat_minor, charged.incl_vat_minor, Minor(0), facts.settings.commission_bp)
+    assert shares.total_minor <= order.hold_minor, (order.id, charged)
+    offer = order.offer
+    transfers = ledger.settle(order.id, order.attempts, order.account_id, offer.provider_id, order.hold_minor, shares, now)
+    parts = (part,) if part else ()
+    record = _charge_record(order, charged, _part_hashes(order, (*billing.parts, *parts), evidence), now)
+    notice = SettledNotice(
+        part.signed if part else None,
+        _signed(billing, PartKind.END_RECEIPT, order.end_hash),
+        next((p.signed for p in billing.parts if p.kind is PartKind.DEVICE_GRANT), None),
+    )
+    settled = replace(order.to(OrderState.SETTLED, None), total_minor=shares.total_minor, hold_minor=Minor(0))
+    return Decision(
+        settled,
+        f"{charged.basis.name}: {charged.energy_wh} Wh, {charged.duration_s} s, {shares.total_minor} paid",
+        (Send(order.user, notice), Send(order.provider, notice)),
+        parts,
+        transfers,
+        AssetHold(offer.asset_id, None, unknown=charged.basis is ChargeBasis.CAP),
+        statements=Statements(record, silence),
+    )
+
+
+def _end_by(
+    order: Order, end: OpenedEnd, grant: Verified[GrantBody] | None, facts: Facts, now: Instant
+) -> tuple[Order, tuple[StoredPart, ...]]:
+    """Record an end receipt of this order's session; a start that was not reported yet is recorded with it."""
+    if grant is None:
+        raise Rejected(Reason.GRANT_INVALID)
+    parts: tuple[StoredPart, ...] = ()
+    if order.supply is None:
+        order, parts = begin(order, end.start, grant, facts.settings, now)
+    require_start_of(order, end.start, grant)
+    supply, receipt = order.supply, end.receipt.body
+    assert supply is not None
+    if end.start.receipt.digest != supply.start_hash:
+        raise Rejected(Reason.RECEIPT_CONFLICT)
+    if receipt.register_wh < supply.last_register_wh or receipt.elapsed_s < supply.last_elapsed_s:
+        raise Rejected(Reason.READING_IMPLAUSIBLE)
+    part = StoredPart(PartKind.END_RECEIPT, end.receipt.digest, end.receipt.signed)
+    return replace(order, end_hash=end.receipt.digest), (*parts, part)
+
+
+def _ask_to_confirm(
+    order: Order, facts: Facts, now: Instant, parts: tuple[StoredPart, ...], request: bytes | None, end: OpenedEnd | None
+) -> Decision:
+    due = later(now, facts.settings.wait_confirmation_s)
+    ending = replace(order.to(OrderState.ENDING, Timer(Wait.CONFIRMATION, due)), ending_since=order.ending_since or now)
+    receipt = end.receipt if end else None
+    note = f"{receipt.body.register_wh - order.supply.register_wh} Wh" if receipt and order.supply else "without a receipt"
+    confirm = ConfirmEnd(request, receipt.signed if receipt else None, due)
+    return Decision(ending, note, (Send(order.provider, confirm),), parts)
+
+
+def _until_the_request(evidence: Evidence, order: Order) -> Evidence:
+    """Leave out readings past the arrival of a request to end that came without a receipt: billing ended there."""
+    if evidence.end is not None or order.ending_since is None or order.supply is None:
+        return evidence
+    until_s = (order.ending_since - order.supply.started) // 1_000_000 + 1
+    return replace(evidence, readings=tuple(r for r in evidence.readings if r.elapsed_s <= until_s))
+
+
+def _part_hashes(order: Order, parts: tuple[StoredPart, ...], evidence: Evidence) -> tuple[PartHash, ...]:
+    """Name the parts that a bill follows from: one of each kind, of readings the last one used."""
+    chosen = {PartKind.OFFER: order.selected, PartKind.SELECTION: order.selection_hash, PartKind.END_RECEIPT: order.end_hash}
+
+    def is_used(part: StoredPart) -> bool:
+        if part.kind is PartKind.READING:
+            return part.number == len(evidence.readings)
+        return part.kind in CHARGED_PARTS and part.digest == chosen.get(part.kind, part.digest)
+
+    return tuple(PartHash(p.kind, p.digest) for p in sorted(filter(is_used, parts), key=lambda p: p.kind))
+
+
+def _charge_record(order: Order, charged: Charge, parts: tuple[PartHash, ...], now: Instant) -> ChargeRecordBody:
+    return ChargeRecordBody(
+        order_id=order.id,
+        kind=order.offer.kind,
+        provider_id=order.offer.provider_id,
+        currency=charged.currency,
+        basis=charged.basis,
+        parts=parts,
+        start_time=charged.start_time,
+        duration_s=charged.duration_s,
+        energy_wh=charged.energy_wh,
+        lines=charged.lines,
+        excl_vat_minor=charged.excl_vat_minor,
+        incl_vat_minor=charged.incl_vat_minor,
+        deposit_claimed_minor=Minor(0),
+        hold_minor=order.hold_minor,
+        settled_time=now,
+        corrects_hash=None,
+    )
+
+
+def _silence(order: Order, timer: Timer, now: Instant) -> SilenceDecisionBody:
+    return SilenceDecisionBody(order.id, timer.wait, timer.due, now)
+
+
+def _signed(billing: BillingFacts, kind: PartKind, digest: bytes | None) -> bytes | None:
+    return next((p.signed for p in billing.parts if p.kind is kind and p.digest == digest), None)

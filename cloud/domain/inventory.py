@@ -1,0 +1,60 @@
+"""Inventories: what a provider says it has."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from cloud.domain.screening import AssetRecord
+from energyshare.bodies import Asset
+from energyshare.errors import Reason, Rejected
+from energyshare.messages import Inventory
+from energyshare.signing import Label, digest
+from energyshare.tariff import TariffError, tariff_of
+from energyshare.values import AssetId, Currency, Digest, ProviderId
+
+
+@dataclass(frozen=True, slots=True)
+class InventoryDecision:
+    """The assets to write, and tariffs that were not known yet."""
+
+    new: tuple[Asset, ...]
+    changed: tuple[Asset, ...]
+    tariffs: Mapping[Digest, bytes]
+
+
+def take_inventory(
+    provider: ProviderId,
+    inventory: Inventory,
+    known: Mapping[AssetId, AssetRecord],
+    known_tariffs: Collection[Digest],
+    currency: Currency,
+) -> InventoryDecision:
+    """Check a page as a whole; an older version of an asset changes nothing.
+
+    Raises: Rejected naming the asset, and then nothing of the page is taken.
+    """
+    brought = {digest(Label.TARIFF, body): body for body in inventory.tariffs}
+    for body in brought.values():
+        _require_tariff(body, currency)
+    latest: dict[AssetId, Asset] = {}
+    for asset in inventory.assets:
+        record = known.get(asset.asset_id)
+        if record is not None and record.provider_id != provider:
+            raise Rejected(Reason.ASSET_FOREIGN, asset=asset.name)
+        if asset.tariff_hash not in brought and asset.tariff_hash not in known_tariffs:
+            raise Rejected(Reason.OFFER_TARIFF, asset=asset.name)
+        if record is None or asset.version > record.version:
+            latest[asset.asset_id] = asset
+    return InventoryDecision(
+        tuple(asset for asset_id, asset in latest.items() if asset_id not in known),
+        tuple(asset for asset_id, asset in latest.items() if asset_id in known),
+        {hashed: body for hashed, body in brought.items() if hashed not in known_tariffs},
+    )
+
+
+def _require_tariff(body: bytes, currency: Currency) -> None:
+    try:
+        tariff = tariff_of(body)
+    except TariffError as error:
+        raise Rejected(Reason.OFFER_TARIFF, problem=str(error)[:400]) from None
+    if tariff.currency != currency:
+        raise Rejected(Reason.CURRENCY_MISMATCH, needed=currency, given=tariff.currency)

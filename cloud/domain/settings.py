@@ -1,0 +1,22 @@
+"""What an operator can set about orders; `cloud.toml` overrides the defaults (docs/architecture.md)."""
+
+from dataclasses import dataclass
+
+from energyshare.values import Currency
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Waits in seconds, shares in basis points, limits in numbers."""
+
+    currency: Currency = Currency("CNY")
+    commission_bp: int = 500
+    wait_voucher_s: int = 30
+    start_report_grace_s: int = 86_400
+    end_grace_s: int = 86_400
+    wait_confirmation_s: int = 600
+    stations_per_demand: int = 8
+    open_orders_max: int = 32
+    needed_by_max_s: int = 7 * 86_400
+    voucher_slack_s: int = 7_200
+    top_up_max_minor: int = 10**12

@@ -1,0 +1,372 @@
+"""Decide in memory, commit in batches.
+
+`process(batch, now)` takes what has arrived, loads all that it names in a few set-wise reads, lets pure functions decide on
+those values, writes all changes in a few set-wise writes and commits once; only its outcome is acknowledged and published.
+It knows no thread and no clock: a thread drives it (cloud.node), and so does a test. A message that makes our own code fail is
+parked and answered, so that it harms no other; a batch that fails in saving is halved until such a message stands alone.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import Engine
+
+from cloud.domain import lifecycle, matching
+from cloud.domain.conversation import Arrival, Received, arrival
+from cloud.domain.inbound import OrderMessage, Refused, TimerFired
+from cloud.domain.inventory import take_inventory
+from cloud.domain.order import Decision, Order, Send, Sender, SettledNotice, Side
+from cloud.domain.settings import Settings
+from cloud.sealing import PlatformKey, SealedStatements, seal_statements
+from cloud.store import tables
+from cloud.store.rows import as_record, asset_changes, asset_row, charge_row, event_row, screening_row
+from cloud.store.unit import Unit
+from cloud.work import Inbound, WorkingSet
+from energyshare.errors import Reason, Rejected
+from energyshare.messages import Demand, Inventory, Message, RejectedMessage
+from energyshare.values import Digest, Instant, Number, OrderId, ProviderId, TerminalId
+from energyshare.wire import Envelope, encode_envelope
+
+logger = logging.getLogger(__name__)
+
+BATCH_MAX = 256
+DUE_MAX = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """A terminal holds all envelopes of a conversation up to a number."""
+
+    terminal: TerminalId
+    order_id: OrderId | None
+    number: Number
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """A provider's stream came or went."""
+
+    provider: ProviderId
+    online: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A unary call that writes; `run` decides on the working set and its result answers the call."""
+
+    run: Callable[[WorkingSet, Instant], Any]
+    reply: Callable[[Any], None]
+
+
+Item = Inbound | Acknowledged | Presence | Command
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An envelope for a terminal, committed."""
+
+    terminal: TerminalId
+    order_id: OrderId | None
+    number: Number
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StatelessRefusal:
+    """An answer to a message whose conversation does not exist here."""
+
+    terminal: TerminalId
+    order_id: OrderId | None
+    number: Number
+    reason: Reason
+    metadata: dict[str, str]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What may leave the node once the batch is committed."""
+
+    acks: dict[tuple[TerminalId, OrderId | None], int] = field(default_factory=dict)
+    envelopes: list[Outgoing] = field(default_factory=list)
+    refusals: list[StatelessRefusal] = field(default_factory=list)
+    replies: list[tuple[Callable[[Any], None], Any]] = field(default_factory=list)
+
+    def extend(self, other: "Outcome") -> None:
+        """Append what another part of the batch gave."""
+        self.acks |= other.acks
+        self.envelopes += other.envelopes
+        self.refusals += other.refusals
+        self.replies += other.replies
+
+
+class Processor:
+    """Turns batches of items into committed outcomes."""
+
+    def __init__(self, engine: Engine, platform: PlatformKey, settings: Settings) -> None:
+        self._engine = engine
+        self._platform = platform
+        self._settings = settings
+        self._online: frozenset[ProviderId] = frozenset()
+        self._tariffs: dict[Digest, bytes] = {}
+
+    def process(self, batch: Sequence[Item], now: Instant, *, fire_timers: bool = False) -> Outcome:
+        """Decide on a batch and commit it; timers fire after its messages."""
+        try:
+            return self._commit(batch, now, fire_timers)
+        except Exception:
+            if len(batch) < 2:
+                return self._put_aside(batch, now)
+            logger.exception("a batch of %d failed and is halved", len(batch))
+            half = len(batch) // 2
+            outcome = self.process(batch[:half], now)
+            outcome.extend(self.process(batch[half:], now, fire_timers=fire_timers))
+            return outcome
+
+    def _commit(self, batch: Sequence[Item], now: Instant, fire_timers: bool) -> Outcome:
+        online = self._online
+        outcome = Outcome()
+        with self._engine.begin() as connection:
+            unit = Unit(connection)
+            due = unit.due(now, DUE_MAX) if fire_timers else ()
+            work = WorkingSet(unit, self._settings, online, self._tariffs)
+            work.load([item for item in batch if isinstance(item, Inbound)], [OrderId(row.id) for row in due])
+            step = _Step(work, outcome, self._platform, now)
+            for item in batch:
+                step.take(item)
+            for row in due:
+                step.fire(OrderId(row.id), TimerFired(row.wait, Instant(row.due)))
+            unit.save(work.changes)
+        self._online = work.online
+        return outcome
+
+    def _put_aside(self, batch: Sequence[Item], now: Instant) -> Outcome:
+        """Park the one message that can't be saved; anything else that fails alone is ours to stop for."""
+        outcome = Outcome()
+        match batch:
+            case [Inbound() as inbound]:
+                logger.exception("a message can't be processed and is parked")
+                with self._engine.begin() as connection:
+                    unit = Unit(connection)
+                    work = WorkingSet(unit, self._settings, self._online, self._tariffs)
+                    work.load([inbound], ())
+                    _Step(work, outcome, self._platform, now).park(inbound, "saving failed")
+                    unit.save(work.changes)
+                return outcome
+            case [Command(_, reply)]:
+                logger.exception("a command can't be processed")
+                outcome.replies.append((reply, Rejected(Reason.INTERNAL)))
+                return outcome
+        raise
+
+
+class _Step:
+    """The decisions of one batch, on its working set."""
+
+    def __init__(self, work: WorkingSet, outcome: Outcome, platform: PlatformKey, now: Instant) -> None:
+        self._work = work
+        self._outcome = outcome
+        self._platform = platform
+        self._now = now
+
+    def take(self, item: Item) -> None:
+        match item:
+            case Inbound():
+                self._take_message(item)
+            case Acknowledged(terminal, order_id, number):
+                key = {"key_terminal": terminal, "key": order_id or b"", "upto": number}
+                self._work.changes.acknowledged.append(key)
+            case Presence(provider, online):
+                self._work.online = self._work.online | {provider} if online else self._work.online - {provider}
+            case Command(run, reply):
+                self._outcome.replies.append((reply, self._answer(run)))
+
+    def fire(self, order_id: OrderId, timer: TimerFired) -> None:
+        """Let a timer of an order fire, unless the order has moved on."""
+        order = self._work.orders[order_id]
+        try:
+            decision = lifecycle.decide(order, timer, None, self._work.facts(order_id, timer, None), self._now)
+        except Exception:
+            logger.exception("a timer of order %s failed and is tried again in an hour", order_id.hex())
+            retry = replace(order.timer, due=Instant(self._now + 3_600_000_000)) if order.timer else None
+            decision = Decision(replace(order, timer=retry, version=order.version + 1), "the timer failed")
+        self._apply(decision, "timer", timer.waited_for)
+
+    def park(self, inbound: Inbound, error: str) -> None:
+        """Put a message aside and answer INTERNAL under its number."""
+        reference = inbound.raw_hash.hex()[:12]
+        row = {
+            "at": self._now,
+            "terminal_id": inbound.peer.terminal,
+            "order_id": inbound.order_id or b"",
+            "number": inbound.number,
+            "body": inbound.raw,
+            "error": f"{reference} {error}",
+        }
+        self._work.changes.insert(tables.parked, row)
+        self._refuse(inbound, Rejected(Reason.INTERNAL, parked=reference))
+
+    def _take_message(self, inbound: Inbound) -> None:
+        try:
+            if not self._is_next(inbound):
+                return
+        except Rejected as refusal:
+            self._refuse_statelessly(inbound, refusal)
+            return
+        try:
+            self._decide(inbound)
+        except Rejected as refusal:
+            self._refuse(inbound, refusal)
+        except Exception as error:
+            logger.exception("a message failed and is parked")
+            self.park(inbound, repr(error))
+
+    def _is_next(self, inbound: Inbound) -> bool:
+        """Look at a message's number; what is not the next is answered here.
+
+        Raises: Rejected when there is no such conversation for this terminal.
+        """
+        received: Received | None
+        if inbound.order_id is None:
+            received = self._work.terminals[inbound.peer.terminal]
+        else:
+            order = self._work.orders.get(inbound.order_id)
+            if order is None:
+                return _opens(inbound)
+            received = order.participants.get(inbound.peer.terminal)
+            if received is None:
+                raise Rejected(Reason.UNKNOWN_ORDER)
+        if arrival(received, inbound.number, inbound.raw_hash) is Arrival.NEXT:
+            return True
+        self._acknowledge(inbound.peer.terminal, inbound.order_id, received.last_in)
+        return False
+
+    def _decide(self, inbound: Inbound) -> None:
+        message, peer = inbound.message, inbound.peer
+        if isinstance(message, Refused):
+            raise Rejected(message.reason, **message.metadata)
+        if inbound.order_id is None:
+            self._decide_for_terminal(inbound, message)
+            return
+        if isinstance(message, Inventory):
+            raise Rejected(Reason.MALFORMED, problem="an inventory belongs to no order")
+        sender = Sender(peer.terminal, Side(peer.role), peer.account_id, peer.key)
+        facts = self._work.facts(inbound.order_id, message, peer)
+        order = self._work.orders.get(inbound.order_id)
+        if order is None:
+            assert isinstance(message, Demand)
+            decision = matching.open_order(inbound.order_id, message, sender, facts, self._now)
+            self._work.open_orders[peer.account_id] = facts.open_orders + 1
+            decision = replace(decision, order=replace(decision.order, version=1))
+        else:
+            decision = lifecycle.decide(order, message, sender, facts, self._now)
+        self._apply(_received(decision, inbound), peer.role, type(message).__name__)
+        self._acknowledge(peer.terminal, inbound.order_id, inbound.number)
+
+    def _decide_for_terminal(self, inbound: Inbound, message: OrderMessage | Inventory) -> None:
+        if not isinstance(message, Inventory):
+            raise Rejected(Reason.MALFORMED, problem="this message belongs to an order")
+        if inbound.peer.role != Side.PROVIDER:
+            raise Rejected(Reason.WRONG_ROLE)
+        work, provider = self._work, ProviderId(inbound.peer.terminal)
+        taken = take_inventory(provider, message, work.assets, work.tariffs.keys(), work.settings.currency)
+        for hashed, body in taken.tariffs.items():
+            work.changes.insert(tables.tariffs, {"hash": hashed, "body": body})
+            work.tariffs[hashed] = body
+        for asset in taken.new:
+            work.changes.insert(tables.assets, asset_row(provider, asset))
+        for asset in taken.changed:
+            work.changes.assets.append(asset_changes(asset) | {"key": asset.asset_id})
+        work.assets |= {asset.asset_id: as_record(provider, asset, work.assets) for asset in (*taken.new, *taken.changed)}
+        self._count_in(inbound)
+        self._acknowledge(inbound.peer.terminal, None, inbound.number)
+
+    def _apply(self, decision: Decision, actor: str, event: str) -> None:
+        """Put a decision into the working set: sign what the platform states, number the messages, add the rows."""
+        work, order = self._work, decision.order
+        work.add_transfers(decision.transfers)
+        sealed = seal_statements(decision.statements, self._platform) if decision.statements else None
+        for send in decision.send:
+            order = self._send(order, send, sealed)
+        work.orders[order.id] = work.changes.orders[order.id] = order
+        work.add_parts(order.id, (*decision.parts, *(sealed.parts if sealed else ())))
+        if decision.asset is not None:
+            work.hold_asset(decision.asset)
+        if decision.screening is not None:
+            work.changes.insert(tables.screenings, screening_row(order.id, decision.screening))
+        if sealed is not None:
+            work.changes.insert(tables.charge_records, charge_row(sealed.charge))
+        work.changes.insert(tables.order_events, event_row(order, self._now, actor, event, decision.note))
+
+    def _send(self, order: Order, send: Send, sealed: SealedStatements | None) -> Order:
+        """Number a message in its conversation and put its envelope out."""
+        message = send.message
+        if isinstance(message, SettledNotice):
+            assert sealed is not None
+            message = sealed.settled(message)
+        participant = order.participants[send.terminal]
+        number = Number(participant.last_out + 1)
+        self._put_out(send.terminal, order.id, number, message)
+        return replace(order, participants={**order.participants, send.terminal: replace(participant, last_out=number)})
+
+    def _put_out(self, terminal: TerminalId, order_id: OrderId | None, number: Number, message: Message) -> None:
+        raw = encode_envelope(Envelope(order_id, number, message))
+        row = {"terminal_id": terminal, "order_id": order_id or b"", "number": number, "body": raw}
+        self._work.changes.insert(tables.envelopes, row)
+        self._outcome.envelopes.append(Outgoing(terminal, order_id, number, raw))
+
+    def _refuse(self, inbound: Inbound, refusal: Rejected) -> None:
+        """Answer a message that is the next of its conversation: its number is spent, nothing else changes."""
+        if inbound.order_id is None:
+            number = self._count_in(inbound, answers=1)
+            answer = RejectedMessage(inbound.number, refusal.reason, refusal.metadata)
+            self._put_out(inbound.peer.terminal, None, number, answer)
+            self._acknowledge(inbound.peer.terminal, None, inbound.number)
+            return
+        order = self._work.orders.get(inbound.order_id)
+        if order is None:
+            self._refuse_statelessly(inbound, refusal)
+            return
+        answer = RejectedMessage(inbound.number, refusal.reason, refusal.metadata)
+        unchanged = Decision(replace(order, version=order.version + 1), refusal.reason, (Send(inbound.peer.terminal, answer),))
+        self._apply(_received(unchanged, inbound), inbound.peer.role, f"Rejected {type(inbound.message).__name__}")
+        self._acknowledge(inbound.peer.terminal, inbound.order_id, inbound.number)
+
+    def _refuse_statelessly(self, inbound: Inbound, refusal: Rejected) -> None:
+        self._outcome.refusals.append(
+            StatelessRefusal(inbound.peer.terminal, inbound.order_id, inbound.number, refusal.reason, dict(refusal.metadata))
+        )
+
+    def _count_in(self, inbound: Inbound, answers: int = 0) -> Number:
+        """Advance the conversation with a terminal itself; gives the number of the answer, if there is one."""
+        before = self._work.terminals[inbound.peer.terminal]
+        after = before.received(inbound.number, inbound.raw_hash, answers)
+        self._work.terminals[inbound.peer.terminal] = after
+        self._work.changes.terminals.append(after.row())
+        return Number(after.last_out)
+
+    def _acknowledge(self, terminal: TerminalId, order_id: OrderId | None, number: int) -> None:
+        self._outcome.acks[terminal, order_id] = number
+
+    def _answer(self, run: Callable[[WorkingSet, Instant], Any]) -> Any:
+        try:
+            return run(self._work, self._now)
+        except Rejected as refusal:
+            return refusal
+
+
+def _opens(inbound: Inbound) -> bool:
+    """Say whether a message may open an order; raises Rejected otherwise."""
+    if inbound.number != 1 or not isinstance(inbound.message, Demand | Refused):
+        raise Rejected(Reason.UNKNOWN_ORDER)
+    if inbound.peer.role != Side.USER:
+        raise Rejected(Reason.WRONG_ROLE)
+    return True
+
+
+def _received(decision: Decision, inbound: Inbound) -> Decision:
+    """Count a message in, in the order that a decision gives."""
+    order, terminal = decision.order, inbound.peer.terminal
+    participant = replace(order.participants[terminal], last_in=inbound.number, last_in_hash=inbound.raw_hash)
+    return replace(decision, order=replace(order, participants={**order.participants, terminal: participant}))

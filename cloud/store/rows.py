@@ -1,0 +1,405 @@
+"""Rows to the domain's values and back."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cloud.domain.ledger import Balance, Flag, LedgerAccount, Transfer, TransferId
+from cloud.domain.order import (
+    Authorization,
+    Order,
+    Participant,
+    Side,
+    StandingOffer,
+    StoredPart,
+    Supply,
+    Timer,
+    Wait,
+)
+from cloud.domain.screening import AssetRecord, Screening
+from cloud.store.cells import cells_of
+from energyshare.bodies import Asset, ChargeRecordBody, Verified
+from energyshare.messages import Demand
+from energyshare.values import (
+    AccountId,
+    AssetId,
+    AssetState,
+    Connector,
+    DeviceId,
+    Digest,
+    DurationS,
+    EnergyWh,
+    Epoch,
+    Instant,
+    Kind,
+    Metres,
+    Minor,
+    OrderId,
+    OrderState,
+    PartKind,
+    Place,
+    PowerW,
+    ProviderId,
+    PublicKey,
+    Serial,
+    TerminalId,
+    UnixS,
+)
+
+Row = Mapping[str, Any]
+
+
+def order_row(order: Order) -> dict[str, Any]:
+    """Give the row of a new order."""
+    demand = order.demand
+    return order_changes(order) | {
+        "id": order.id,
+        "account_id": order.account_id,
+        "holder_key": order.holder_key,
+        "kinds": ",".join(kind.name for kind in demand.kinds),
+        "latitude_e7": demand.place.latitude_e7,
+        "longitude_e7": demand.place.longitude_e7,
+        "radius_m": demand.radius_m,
+        "energy_wh": demand.energy_wh,
+        "duration_s": demand.duration_s,
+        "service_items": "\n".join(demand.service_items),
+        "needed_by": demand.needed_by_time,
+        "price_max_minor": demand.price_max_minor,
+        "time_to_live_s": demand.time_to_live_s,
+        "connector": None if demand.connector is None else int(demand.connector),
+        "created": order.created,
+    }
+
+
+def order_changes(order: Order) -> dict[str, Any]:
+    """Give the columns of an order that change."""
+    timer, voucher, supply = order.timer, order.authorization, order.supply
+    return {
+        "state": int(order.state),
+        "version": order.version,
+        "wait": timer.wait.value if timer else None,
+        "due": timer.due if timer else None,
+        "attempts": order.attempts,
+        "selected": order.selected,
+        "selection_hash": order.selection_hash,
+        "hold_minor": order.hold_minor,
+        "voucher_hash": voucher.digest if voucher else None,
+        "voucher_serial": voucher.serial if voucher else None,
+        "voucher_epoch": voucher.epoch if voucher else None,
+        "voucher_not_before_s": voucher.not_before_unix_s if voucher else None,
+        "voucher_not_after_s": voucher.not_after_unix_s if voucher else None,
+        "start_hash": supply.start_hash if supply else None,
+        "started": supply.started if supply else None,
+        "start_register_wh": supply.register_wh if supply else None,
+        "readings_count": supply.readings_count if supply else None,
+        "readings_head": supply.readings_head if supply else None,
+        "last_elapsed_s": supply.last_elapsed_s if supply else None,
+        "last_register_wh": supply.last_register_wh if supply else None,
+        "end_hash": order.end_hash,
+        "end_request_hash": order.end_request_hash,
+        "ending_since": order.ending_since,
+        "total_minor": order.total_minor,
+    }
+
+
+def order_of(row: Any, participants: Iterable[Any], offers: Iterable[Any]) -> Order:
+    """Build an order from its rows."""
+    return Order(
+        id=OrderId(row.id),
+        state=OrderState(row.state),
+        version=row.version,
+        account_id=AccountId(row.account_id),
+        holder_key=PublicKey(row.holder_key),
+        demand=_demand(row),
+        created=Instant(row.created),
+        timer=Timer(Wait(row.wait), Instant(row.due)) if row.wait else None,
+        participants={TerminalId(p.terminal_id): _participant(p) for p in participants},
+        offers={Digest(o.digest): _offer(o) for o in offers},
+        attempts=row.attempts,
+        selected=row.selected,
+        selection_hash=row.selection_hash,
+        hold_minor=Minor(row.hold_minor),
+        authorization=_authorization(row) if row.voucher_hash else None,
+        supply=_supply(row) if row.start_hash else None,
+        end_hash=row.end_hash,
+        end_request_hash=row.end_request_hash,
+        ending_since=row.ending_since,
+        total_minor=Minor(row.total_minor),
+    )
+
+
+def participant_row(order: Order, participant: Participant) -> dict[str, Any]:
+    """Give the row of a new participant."""
+    return participant_changes(participant) | {
+        "order_id": order.id,
+        "terminal_id": participant.terminal,
+        "side": participant.side.value,
+    }
+
+
+def participant_changes(participant: Participant) -> dict[str, Any]:
+    """Give the columns of a participant that change."""
+    return {
+        "last_in": participant.last_in,
+        "last_in_hash": participant.last_in_hash,
+        "last_out": participant.last_out,
+    }
+
+
+def offer_row(order: Order, offer: StandingOffer) -> dict[str, Any]:
+    """Give the row of an offer."""
+    return {
+        "order_id": order.id,
+        "digest": offer.digest,
+        "provider_id": offer.provider_id,
+        "asset_id": offer.asset_id,
+        "device_id": offer.device_id,
+        "kind": int(offer.kind),
+        "issuer_key": offer.issuer_key,
+        "tariff_hash": offer.tariff_hash,
+        "energy_wh_max": offer.energy_wh_max,
+        "duration_s_max": offer.duration_s_max,
+        "return_grace_s": offer.return_grace_s,
+        "deposit_minor": offer.deposit_minor,
+        "hold_minor": offer.hold_minor,
+        "voucher_not_after": offer.voucher_not_after,
+        "expiry": offer.expiry,
+        "withdrawn": offer.withdrawn,
+    }
+
+
+def part_row(order_id: OrderId, part: StoredPart) -> dict[str, Any]:
+    """Give the row of a signed part."""
+    return {
+        "order_id": order_id,
+        "kind": int(part.kind),
+        "digest": part.digest,
+        "number": part.number,
+        "signed": part.signed,
+    }
+
+
+def part_of(row: Any) -> StoredPart:
+    """Build a signed part from its row."""
+    return StoredPart(PartKind(row.kind), Digest(row.digest), row.signed, row.number)
+
+
+def asset_row(provider: ProviderId, asset: Asset) -> dict[str, Any]:
+    """Give the row of a new asset."""
+    return asset_changes(asset) | {"id": asset.asset_id, "provider_id": provider, "held_by": None}
+
+
+def asset_changes(asset: Asset) -> dict[str, Any]:
+    """Give the columns of an asset that its provider states."""
+    return {
+        "device_id": asset.device_id,
+        "station": asset.station,
+        "name": asset.name,
+        "kind": int(asset.kind),
+        "latitude_e7": asset.place.latitude_e7,
+        "longitude_e7": asset.place.longitude_e7,
+        "connector": int(asset.connector),
+        "power_w": asset.power_w,
+        "capacity_wh": asset.capacity_wh,
+        "soc_pct": asset.soc_pct,
+        "soh_pct": asset.soh_pct,
+        "time_zone": asset.time_zone,
+        "state": int(asset.state),
+        "version": asset.version,
+        "tariff_hash": asset.tariff_hash,
+        "deposit_minor": asset.deposit_minor,
+        **cells_of(asset.place)._asdict(),
+        "unknown": False,
+    }
+
+
+def as_record(provider: ProviderId, asset: Asset, known: Mapping[AssetId, AssetRecord]) -> AssetRecord:
+    """Give an asset that was just stated as it will be read; who holds it stays."""
+    return AssetRecord(
+        asset.asset_id,
+        provider,
+        asset.device_id,
+        asset.station,
+        asset.name,
+        asset.kind,
+        asset.place,
+        asset.connector,
+        asset.power_w,
+        asset.capacity_wh,
+        asset.soc_pct,
+        asset.state,
+        asset.version,
+        asset.tariff_hash,
+        asset.deposit_minor,
+        known[asset.asset_id].held_by if asset.asset_id in known else None,
+    )
+
+
+def asset_of(row: Any) -> AssetRecord:
+    """Build an asset from its row."""
+    return AssetRecord(
+        AssetId(row.id),
+        ProviderId(row.provider_id),
+        DeviceId(row.device_id),
+        row.station,
+        row.name,
+        Kind(row.kind),
+        Place(row.latitude_e7, row.longitude_e7),
+        Connector(row.connector),
+        PowerW(row.power_w),
+        EnergyWh(row.capacity_wh),
+        row.soc_pct,
+        AssetState(row.state),
+        row.version,
+        Digest(row.tariff_hash),
+        Minor(row.deposit_minor),
+        row.held_by,
+        row.unknown,
+    )
+
+
+def balance_row(balance: Balance) -> dict[str, Any]:
+    """Give the row of a balance."""
+    return {
+        "account": balance.account,
+        "debits_minor": balance.debits_minor,
+        "credits_minor": balance.credits_minor,
+        "held_minor": balance.held_minor,
+    }
+
+
+def balance_of(row: Any) -> Balance:
+    """Build a balance from its row."""
+    return Balance(LedgerAccount(row.account), row.debits_minor, row.credits_minor, row.held_minor)
+
+
+def transfer_row(transfer: Transfer) -> dict[str, Any]:
+    """Give the row of a transfer."""
+    return {
+        "id": transfer.id,
+        "order_id": transfer.order_id,
+        "at": transfer.at,
+        "debit": transfer.debit,
+        "credit": transfer.credit,
+        "amount_minor": transfer.amount_minor,
+        "flag": transfer.flag.value,
+        "reason": transfer.reason,
+        "hold_id": transfer.hold_id,
+        "hold_minor": transfer.hold_minor,
+    }
+
+
+def transfer_of(row: Any) -> Transfer:
+    """Build a transfer from its row."""
+    return Transfer(
+        TransferId(row.id),
+        row.order_id,
+        Instant(row.at),
+        LedgerAccount(row.debit),
+        LedgerAccount(row.credit),
+        Minor(row.amount_minor),
+        Flag(row.flag),
+        row.reason,
+        row.hold_id,
+        Minor(row.hold_minor),
+    )
+
+
+def event_row(order: Order, at: Instant, actor: str, event: str, note: str) -> dict[str, Any]:
+    """Give the row of a line in an order's timeline."""
+    return {
+        "order_id": order.id,
+        "number": order.version,
+        "at": at,
+        "actor": actor,
+        "event": event[:32],
+        "state": int(order.state),
+        "note": note,
+    }
+
+
+def screening_row(order_id: OrderId, screening: Screening) -> dict[str, Any]:
+    """Give the row of a screening: counts in full, of the excluded the nearest."""
+    return {
+        "order_id": order_id,
+        "examined": screening.examined,
+        "candidates": len(screening.candidates),
+        "exclusions": json.dumps([(e.reason, e.count) for e in screening.exclusions]),
+        "nearest": json.dumps([(e.station, e.name, e.reason, e.distance_m) for e in screening.nearest]),
+    }
+
+
+def charge_row(charge: Verified[ChargeRecordBody]) -> dict[str, Any]:
+    """Give the row of a charge record."""
+    body = charge.body
+    return {
+        "order_id": body.order_id,
+        "digest": charge.digest,
+        "basis": int(body.basis),
+        "excl_vat_minor": body.excl_vat_minor,
+        "incl_vat_minor": body.incl_vat_minor,
+        "deposit_claimed_minor": body.deposit_claimed_minor,
+        "corrects": body.corrects_hash,
+        "at": body.settled_time,
+    }
+
+
+def _demand(row: Any) -> Demand:
+    return Demand(
+        kinds=tuple(Kind[name] for name in row.kinds.split(",")),
+        place=Place(row.latitude_e7, row.longitude_e7),
+        radius_m=Metres(row.radius_m),
+        energy_wh=row.energy_wh,
+        duration_s=row.duration_s,
+        service_items=tuple(row.service_items.split("\n")) if row.service_items else (),
+        needed_by_time=Instant(row.needed_by),
+        price_max_minor=row.price_max_minor,
+        time_to_live_s=DurationS(row.time_to_live_s),
+        connector=None if row.connector is None else Connector(row.connector),
+    )
+
+
+def _participant(row: Any) -> Participant:
+    return Participant(TerminalId(row.terminal_id), Side(row.side), row.last_in, row.last_in_hash, row.last_out)
+
+
+def _offer(row: Any) -> StandingOffer:
+    return StandingOffer(
+        Digest(row.digest),
+        ProviderId(row.provider_id),
+        AssetId(row.asset_id),
+        DeviceId(row.device_id),
+        Kind(row.kind),
+        PublicKey(row.issuer_key),
+        Digest(row.tariff_hash),
+        EnergyWh(row.energy_wh_max),
+        DurationS(row.duration_s_max),
+        DurationS(row.return_grace_s),
+        Minor(row.deposit_minor),
+        Minor(row.hold_minor),
+        Instant(row.voucher_not_after),
+        Instant(row.expiry),
+        row.withdrawn,
+    )
+
+
+def _authorization(row: Any) -> Authorization:
+    return Authorization(
+        Digest(row.voucher_hash),
+        Serial(row.voucher_serial),
+        Epoch(row.voucher_epoch),
+        UnixS(row.voucher_not_before_s),
+        UnixS(row.voucher_not_after_s),
+    )
+
+
+def _supply(row: Any) -> Supply:
+    return Supply(
+        Digest(row.start_hash),
+        Instant(row.started),
+        EnergyWh(row.start_register_wh),
+        row.readings_count,
+        row.readings_head,
+        row.last_elapsed_s,
+        row.last_register_wh,
+    )

@@ -1,0 +1,289 @@
+"""One batch's transaction: set-wise reads of what it names, set-wise writes of what it changed.
+
+Statements are built once. Each `load` takes all ids of a batch; `save` writes a `Changes` in a fixed order of tables. Locks,
+where a database needs them, follow the order orders → assets → accounts, each by id.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
+
+from cloud.domain.ledger import Balance, LedgerAccount
+from cloud.domain.order import Order, StoredPart
+from cloud.domain.screening import AssetRecord
+from cloud.store import tables
+from cloud.store.cells import disk
+from cloud.store.rows import (
+    asset_of,
+    balance_of,
+    balance_row,
+    offer_row,
+    order_changes,
+    order_of,
+    order_row,
+    part_of,
+    participant_changes,
+    participant_row,
+)
+from energyshare.messages import Demand
+from energyshare.values import AccountId, AssetId, Digest, Instant, OrderId, OrderState, TerminalId
+
+OPEN_STATES = [
+    int(s) for s in (OrderState.DEMANDED, OrderState.SELECTED, OrderState.AUTHORIZED, OrderState.ACTIVE, OrderState.ENDING)
+]
+Rows = list[dict[str, Any]]
+
+
+def _by_ids(table: Table, column: str) -> Any:
+    return select(table).where(table.c[column].in_(bindparam("ids", expanding=True)))
+
+
+def _update(table: Table, **keys: str) -> Any:
+    """Update by key; the columns to set are those of the rows that it is run with."""
+    statement = update(table)
+    for parameter, column in keys.items():
+        statement = statement.where(table.c[column] == bindparam(parameter))
+    return statement
+
+
+_ORDERS = _by_ids(tables.orders, "id")
+_PARTICIPANTS = _by_ids(tables.participants, "order_id").order_by(tables.participants.c.order_id)
+_OFFERS = _by_ids(tables.offers, "order_id").order_by(tables.offers.c.order_id)
+_PARTS = _by_ids(tables.order_parts, "order_id").order_by(
+    tables.order_parts.c.order_id, tables.order_parts.c.kind, tables.order_parts.c.number
+)
+_ASSETS = _by_ids(tables.assets, "id")
+_BALANCES = _by_ids(tables.balances, "account")
+_TERMINALS = _by_ids(tables.terminals, "id")
+_TARIFFS = _by_ids(tables.tariffs, "hash")
+_OPEN_ORDERS = (
+    select(tables.orders.c.account_id, func.count())
+    .where(tables.orders.c.account_id.in_(bindparam("ids", expanding=True)), tables.orders.c.state.in_(OPEN_STATES))
+    .group_by(tables.orders.c.account_id)
+)
+_NEARBY = {
+    resolution: select(tables.assets).where(
+        tables.assets.c[f"cell_{resolution}"].in_(bindparam("ids", expanding=True)), tables.assets.c.state != 3
+    )
+    for resolution in (3, 5, 7)
+}
+_DUE = (
+    select(tables.orders.c.id, tables.orders.c.wait, tables.orders.c.due)
+    .where(tables.orders.c.due <= bindparam("now"))
+    .order_by(tables.orders.c.due)
+    .limit(bindparam("most"))
+)
+
+_UPDATE_ORDERS = _update(tables.orders, key="id")
+_UPDATE_PARTICIPANTS = _update(tables.participants, key="order_id", key_terminal="terminal_id")
+_UPDATE_OFFERS = _update(tables.offers, key="order_id", key_digest="digest")
+_UPDATE_ASSETS = _update(tables.assets, key="id")
+_UPDATE_BALANCES = _update(tables.balances, key="account")
+_UPDATE_TERMINALS = _update(tables.terminals, key="id")
+_UPDATE_TOKENS = _update(tables.join_tokens, key="hash")
+_DELETE_ENVELOPES = delete(tables.envelopes).where(
+    tables.envelopes.c.terminal_id == bindparam("key_terminal"),
+    tables.envelopes.c.order_id == bindparam("key"),
+    tables.envelopes.c.number <= bindparam("upto"),
+)
+_INSERTS = {table.name: insert(table) for table in tables.metadata.sorted_tables}
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a batch changed; rows are appended while it is decided and written at its end.
+
+    Rows of updates hold the columns to set, and `key` (with `key_…`) for the row that they are for.
+    """
+
+    orders: dict[OrderId, Order] = field(default_factory=dict)
+    balances: dict[LedgerAccount, Balance] = field(default_factory=dict)
+    inserts: dict[str, Rows] = field(default_factory=dict)
+    assets: Rows = field(default_factory=list)
+    asset_holds: Rows = field(default_factory=list)
+    terminals: Rows = field(default_factory=list)
+    tokens: Rows = field(default_factory=list)
+    acknowledged: Rows = field(default_factory=list)
+
+    def insert(self, table: Table, row: dict[str, Any]) -> None:
+        """Add a row to a table."""
+        self.inserts.setdefault(table.name, []).append(row)
+
+
+@dataclass(frozen=True, slots=True)
+class TerminalRow:
+    """How far the conversation with a terminal itself has come."""
+
+    terminal: TerminalId
+    last_in: int
+    last_in_hash: bytes
+    last_out: int
+
+    def received(self, number: int, envelope_hash: bytes, answers: int) -> "TerminalRow":
+        """Count a message in, and its answers out."""
+        return TerminalRow(self.terminal, number, envelope_hash, self.last_out + answers)
+
+    def row(self) -> dict[str, Any]:
+        """Give the columns that change, and the key."""
+        return {
+            "key": self.terminal,
+            "last_in": self.last_in,
+            "last_in_hash": self.last_in_hash,
+            "last_out": self.last_out,
+        }
+
+
+class Unit:
+    """The reads and writes of one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._loaded_orders: dict[OrderId, Order] = {}
+        self._loaded_balances: set[LedgerAccount] = set()
+
+    def orders(self, ids: Collection[OrderId]) -> dict[OrderId, Order]:
+        """Load orders with their participants and offers; unknown ids are left out."""
+        if not ids:
+            return {}
+        wanted = {"ids": sorted(ids)}
+        rows = self._connection.execute(_ORDERS, wanted).all()
+        if not rows:
+            return {}
+        participants = _grouped(self._connection.execute(_PARTICIPANTS, wanted))
+        offers = _grouped(self._connection.execute(_OFFERS, wanted))
+        found = {OrderId(r.id): order_of(r, participants.get(r.id, ()), offers.get(r.id, ())) for r in rows}
+        self._loaded_orders.update(found)
+        return found
+
+    def parts(self, ids: Collection[OrderId]) -> dict[bytes, list[StoredPart]]:
+        """Load the signed parts of orders, by kind and number."""
+        if not ids:
+            return {}
+        grouped = _grouped(self._connection.execute(_PARTS, {"ids": sorted(ids)}))
+        return {order_id: [part_of(row) for row in rows] for order_id, rows in grouped.items()}
+
+    def assets(self, ids: Collection[AssetId]) -> dict[AssetId, AssetRecord]:
+        """Load assets by id."""
+        rows = self._connection.execute(_ASSETS, {"ids": sorted(ids)}) if ids else ()
+        return {AssetId(row.id): asset_of(row) for row in rows}
+
+    def nearby(self, demands: Mapping[OrderId, Demand]) -> dict[OrderId, tuple[AssetRecord, ...]]:
+        """Load the assets in the cells around each demand's place, a query a resolution."""
+        disks = {order_id: disk(demand.place, demand.radius_m) for order_id, demand in demands.items()}
+        found: dict[int, dict[int, list[AssetRecord]]] = {}
+        for resolution in {resolution for resolution, _ in disks.values()}:
+            cells = sorted({cell for r, cells in disks.values() if r == resolution for cell in cells})
+            by_cell = found.setdefault(resolution, {})
+            for row in self._connection.execute(_NEARBY[resolution], {"ids": cells}):
+                by_cell.setdefault(getattr(row, f"cell_{resolution}"), []).append(asset_of(row))
+        return {
+            order_id: tuple(asset for cell in cells for asset in found[resolution].get(cell, ()))
+            for order_id, (resolution, cells) in disks.items()
+        }
+
+    def tariffs(self, hashes: Collection[Digest]) -> dict[Digest, bytes]:
+        """Load tariffs by hash."""
+        rows = self._connection.execute(_TARIFFS, {"ids": sorted(hashes)}) if hashes else ()
+        return {Digest(row.hash): row.body for row in rows}
+
+    def open_orders(self, accounts: Collection[AccountId]) -> dict[bytes, int]:
+        """Count the open orders of accounts."""
+        rows = self._connection.execute(_OPEN_ORDERS, {"ids": sorted(accounts)}) if accounts else ()
+        return {row[0]: row[1] for row in rows}
+
+    def balances(self, accounts: Collection[LedgerAccount]) -> dict[LedgerAccount, Balance]:
+        """Load balances; accounts that never moved are left out."""
+        rows = self._connection.execute(_BALANCES, {"ids": sorted(accounts)}) if accounts else ()
+        found = {LedgerAccount(row.account): balance_of(row) for row in rows}
+        self._loaded_balances.update(found)
+        return found
+
+    def terminals(self, ids: Collection[TerminalId]) -> dict[TerminalId, TerminalRow]:
+        """Load how far the conversations with terminals themselves have come."""
+        rows = self._connection.execute(_TERMINALS, {"ids": sorted(ids)}) if ids else ()
+        return {TerminalId(row.id): TerminalRow(row.id, row.last_in, row.last_in_hash, row.last_out) for row in rows}
+
+    def due(self, now: Instant, most: int) -> Sequence[Any]:
+        """Name the orders whose wait has run out, longest first."""
+        return self._connection.execute(_DUE, {"now": now, "most": most}).all()
+
+    def scalar(self, statement: Any) -> Any:
+        """Run a read for one value."""
+        return self._connection.execute(statement).scalar()
+
+    def row(self, statement: Any) -> Any:
+        """Run a read for one row."""
+        return self._connection.execute(statement).first()
+
+    def save(self, changes: Changes) -> None:
+        """Write everything that a batch changed."""
+        self._save_orders(changes)
+        self._run(_UPDATE_ASSETS, changes.assets)
+        self._run(_UPDATE_ASSETS, changes.asset_holds)
+        self._save_balances(changes)
+        for name, rows in changes.inserts.items():
+            self._run(_INSERTS[name], rows)
+        for row in changes.terminals:
+            self._run(_UPDATE_TERMINALS, [row])
+        self._run(_UPDATE_TOKENS, changes.tokens)
+        self._run(_DELETE_ENVELOPES, changes.acknowledged)
+
+    def _save_orders(self, changes: Changes) -> None:
+        known: Rows = []
+        participants: Rows = []
+        offers: Rows = []
+        for order_id, order in sorted(changes.orders.items()):
+            before = self._loaded_orders.get(order_id)
+            if before is None:
+                changes.insert(tables.orders, order_row(order))
+            else:
+                known.append(order_changes(order) | {"key": order_id})
+            participants += _save_participants(before, order, changes)
+            offers += _save_offers(before, order, changes)
+        self._run(_UPDATE_ORDERS, known)
+        self._run(_UPDATE_PARTICIPANTS, participants)
+        self._run(_UPDATE_OFFERS, offers)
+
+    def _save_balances(self, changes: Changes) -> None:
+        known: Rows = []
+        for account, balance in sorted(changes.balances.items()):
+            if account in self._loaded_balances:
+                known.append(balance_row(balance) | {"key": account})
+            else:
+                changes.insert(tables.balances, balance_row(balance))
+        self._run(_UPDATE_BALANCES, known)
+
+    def _run(self, statement: Any, rows: Sequence[dict[str, Any]]) -> None:
+        if rows:
+            self._connection.execute(statement, rows)
+
+
+def _save_participants(before: Order | None, after: Order, changes: Changes) -> Rows:
+    """Insert new participants; give the updates of those that changed."""
+    updates: Rows = []
+    for terminal, participant in after.participants.items():
+        known = before.participants.get(terminal) if before else None
+        if known is None:
+            changes.insert(tables.participants, participant_row(after, participant))
+        elif known is not participant:
+            updates.append(participant_changes(participant) | {"key": after.id, "key_terminal": terminal})
+    return updates
+
+
+def _save_offers(before: Order | None, after: Order, changes: Changes) -> Rows:
+    """Insert new offers; give the updates of those that were withdrawn."""
+    updates: Rows = []
+    for digest, offer in after.offers.items():
+        known = before.offers.get(digest) if before else None
+        if known is None:
+            changes.insert(tables.offers, offer_row(after, offer))
+        elif known.withdrawn is not offer.withdrawn:
+            updates.append({"withdrawn": offer.withdrawn, "key": after.id, "key_digest": digest})
+    return updates
+
+
+def _grouped(rows: Iterable[Any]) -> dict[bytes, list[Any]]:
+    return {order_id: list(group) for order_id, group in groupby(rows, key=lambda row: row.order_id)}

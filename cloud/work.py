@@ -1,0 +1,208 @@
+"""The working set of one batch: what was loaded, as the decisions before left it.
+
+`WorkingSet.load` does all reads of a batch at once; decisions then see each other's effects through it, and everything that
+they change collects in `Changes`, to be saved in the same transaction.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+
+from cloud.domain import ledger
+from cloud.domain.inbound import InboundMessage, OfferMade, SelectionMade
+from cloud.domain.ledger import Balance, LedgerAccount
+from cloud.domain.lifecycle import BILLING
+from cloud.domain.order import AssetHold, BillingFacts, Facts, Order, StoredPart
+from cloud.domain.screening import AssetRecord
+from cloud.domain.settings import Settings
+from cloud.store import tables
+from cloud.store.rows import part_row, transfer_row
+from cloud.store.unit import Changes, TerminalRow, Unit
+from energyshare.bodies import EndReceiptBody, OfferBody, ReadingBody, StartReceiptBody, VoucherBody
+from energyshare.charging import Evidence
+from energyshare.messages import Demand, Inventory
+from energyshare.values import (
+    AccountId,
+    AssetId,
+    Digest,
+    Number,
+    OrderId,
+    PartKind,
+    ProviderId,
+    PublicKey,
+    TerminalId,
+)
+from energyshare.wire import peek
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A terminal as its certificate and the database name it."""
+
+    terminal: TerminalId
+    role: str
+    account_id: AccountId
+    key: PublicKey
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A message of a conversation, opened; `raw` is its envelope as it came."""
+
+    peer: Peer
+    order_id: OrderId | None
+    number: Number
+    message: InboundMessage
+    raw: bytes
+
+    @property
+    def raw_hash(self) -> bytes:
+        """Tells whether a number comes again with the same bytes."""
+        return sha256(self.raw).digest()
+
+
+@dataclass(slots=True)
+class WorkingSet:
+    """Everything that a batch may look at and change."""
+
+    unit: Unit
+    settings: Settings
+    online: frozenset[ProviderId]
+    tariffs: dict[Digest, bytes]
+    orders: dict[OrderId, Order] = field(default_factory=dict)
+    parts: dict[bytes, list[StoredPart]] = field(default_factory=dict)
+    nearby: Mapping[OrderId, tuple[AssetRecord, ...]] = field(default_factory=dict)
+    assets: dict[AssetId, AssetRecord] = field(default_factory=dict)
+    balances: dict[LedgerAccount, Balance] = field(default_factory=dict)
+    open_orders: dict[bytes, int] = field(default_factory=dict)
+    terminals: dict[TerminalId, TerminalRow] = field(default_factory=dict)
+    changes: Changes = field(default_factory=Changes)
+
+    def load(self, messages: Sequence[Inbound], due: Sequence[OrderId]) -> None:
+        """Read all that a batch names, set-wise: orders, then assets, then accounts."""
+        unit = self.unit
+        self.orders = unit.orders({m.order_id for m in messages if m.order_id is not None} | set(due))
+        demands = {
+            m.order_id: m.message
+            for m in messages
+            if isinstance(m.message, Demand) and m.order_id is not None and m.order_id not in self.orders
+        }
+        self.parts = unit.parts(self._billed(messages, due))
+        self.nearby = unit.nearby(demands)
+        self.assets = unit.assets(self._assets(messages))
+        self._load_tariffs(messages)
+        self.open_orders = unit.open_orders({m.peer.account_id for m in messages if m.order_id in demands})
+        self.balances = unit.balances(self._accounts(messages, due))
+        self.terminals = unit.terminals({m.peer.terminal for m in messages if m.order_id is None})
+
+    def facts(self, order_id: OrderId, message: InboundMessage, peer: Peer | None) -> Facts:
+        """Give what a decision on one message may look at."""
+        order = self.orders.get(order_id)
+        return Facts(
+            settings=self.settings,
+            nearby=tuple(self.assets.get(a.asset_id, a) for a in self.nearby.get(order_id, ())),
+            tariffs=self.tariffs,
+            online=self.online,
+            open_orders=self.open_orders.get(peer.account_id, 0) if peer else 0,
+            asset=self._asset_of(order, message),
+            balances=self.balances,
+            billing=self._billing(order) if order and isinstance(message, BILLING) else None,
+        )
+
+    def balance(self, account: LedgerAccount) -> Balance:
+        """Give one balance, loading it if the batch did not."""
+        if account not in self.balances:
+            self.balances |= self.unit.balances([account])
+        return self.balances.setdefault(account, Balance(account))
+
+    def add_transfers(self, transfers: Sequence[ledger.Transfer]) -> None:
+        """Apply transfers to the balances and add their rows, all or none; raises Rejected as ledger.apply."""
+        changed: dict[LedgerAccount, Balance] = {}
+        for transfer in transfers:
+            for account in filter(ledger.has_balance, (transfer.debit, transfer.credit)):
+                changed.setdefault(account, self.balance(account))
+            changed |= ledger.apply(changed, transfer)
+        self.balances |= changed
+        self.changes.balances |= changed
+        for transfer in transfers:
+            self.changes.insert(tables.transfers, transfer_row(transfer))
+
+    def add_parts(self, order_id: OrderId, parts: Sequence[StoredPart]) -> None:
+        """Keep signed parts of an order."""
+        for part in parts:
+            self.changes.insert(tables.order_parts, part_row(order_id, part))
+        if order_id in self.parts:
+            self.parts[order_id] += parts
+
+    def hold_asset(self, hold: AssetHold) -> None:
+        """Hold or free an asset."""
+        row = {"key": hold.asset_id, "held_by": hold.held_by, "unknown": hold.unknown}
+        self.changes.asset_holds.append(row)
+        if hold.asset_id in self.assets:
+            asset = self.assets[hold.asset_id]
+            self.assets[hold.asset_id] = replace(asset, held_by=hold.held_by, unknown=hold.unknown)
+
+    def _billed(self, messages: Sequence[Inbound], due: Sequence[OrderId]) -> set[OrderId]:
+        named = {m.order_id for m in messages if isinstance(m.message, BILLING) and m.order_id is not None} | set(due)
+        return {order_id for order_id in named if order_id in self.orders and self.orders[order_id].supply is not None}
+
+    def _assets(self, messages: Sequence[Inbound]) -> set[AssetId]:
+        wanted: set[AssetId] = set()
+        for inbound in messages:
+            order = self.orders.get(inbound.order_id) if inbound.order_id else None
+            match inbound.message:
+                case OfferMade(offer):
+                    wanted.add(offer.body.asset.asset_id)
+                case SelectionMade(selection) if order and selection.body.offer_hash in order.offers:
+                    wanted.add(order.offers[selection.body.offer_hash].asset_id)
+                case Inventory(assets):
+                    wanted |= {asset.asset_id for asset in assets}
+        return wanted
+
+    def _accounts(self, messages: Sequence[Inbound], due: Sequence[OrderId]) -> set[LedgerAccount]:
+        wanted: set[LedgerAccount] = set()
+        for inbound in messages:
+            order = self.orders.get(inbound.order_id) if inbound.order_id else None
+            if order and isinstance(inbound.message, (SelectionMade, *BILLING)):
+                wanted |= _accounts_of(order)
+        for order_id in due:
+            wanted |= _accounts_of(self.orders[order_id])
+        return wanted
+
+    def _load_tariffs(self, messages: Sequence[Inbound]) -> None:
+        wanted = {asset.tariff_hash for assets in self.nearby.values() for asset in assets}
+        for inbound in messages:
+            if isinstance(inbound.message, Inventory):
+                wanted |= {asset.tariff_hash for asset in inbound.message.assets}
+        self.tariffs |= self.unit.tariffs(wanted - self.tariffs.keys())
+
+    def _asset_of(self, order: Order | None, message: InboundMessage) -> AssetRecord | None:
+        match message:
+            case OfferMade(offer):
+                return self.assets.get(offer.body.asset.asset_id)
+            case SelectionMade(selection) if order and selection.body.offer_hash in order.offers:
+                return self.assets.get(order.offers[selection.body.offer_hash].asset_id)
+        return None
+
+    def _billing(self, order: Order) -> BillingFacts | None:
+        parts = self.parts.get(order.id)
+        if parts is None or order.supply is None or order.authorization is None:
+            return None
+        by_digest = {part.digest: part.signed for part in parts}
+        assert order.selected is not None
+        evidence = Evidence(
+            offer=peek(OfferBody, by_digest[order.selected]),
+            voucher=peek(VoucherBody, by_digest[order.authorization.digest]),
+            start=peek(StartReceiptBody, by_digest[order.supply.start_hash]),
+            readings=tuple(peek(ReadingBody, part.signed) for part in parts if part.kind is PartKind.READING),
+            end=peek(EndReceiptBody, by_digest[order.end_hash]) if order.end_hash else None,
+        )
+        return BillingFacts(evidence, tuple(parts))
+
+
+def _accounts_of(order: Order) -> set[LedgerAccount]:
+    accounts = {ledger.user_account(order.account_id)}
+    if order.selected is not None:
+        accounts.add(ledger.provider_account(order.offer.provider_id))
+    return accounts

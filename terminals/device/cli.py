@@ -1,0 +1,224 @@
+"""The program `energyshare-device`: enroll, run, reset, status."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TextIO
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from energyshare.errors import Unavailable
+from energyshare.values import DeviceId, EnergyWh, Epoch, Instant, Kind, Percent, PowerW, ProviderId, datetime_of, id_text
+from terminals.cli_errors import Program
+from terminals.device.clock import MonotonicUs
+from terminals.device.hardware import MeterFile, new_totals, simulated
+from terminals.device.memory import Memory, Profile, fresh_memory
+from terminals.device.memory_file import MemoryFile, look_at, set_aside
+from terminals.device.settings import (
+    KINDS,
+    MEMORY,
+    METER,
+    SETTINGS,
+    Settings,
+    load_settings,
+    save_settings,
+    with_next_epoch,
+)
+from terminals.home import lock_home
+from terminals.identity import Identity, enroll, load_identity
+
+HOME = Path.home() / ".energyshare-device"
+ROLE = "device"
+
+home_option = click.option(
+    "--home", type=click.Path(file_okay=False, path_type=Path), envvar="ENERGYSHARE_HOME", default=HOME, show_default=True
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group(cls=Program)
+def program() -> None:
+    """A battery lock or an outlet that opens by a voucher, with nobody online."""
+
+
+@program.command("enroll")
+@click.option("--cloud", required=True, metavar="HOST:PORT", help="The cloud's enrollment address.")
+@click.option("--ca", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The cloud's authority, PEM.")
+@click.option("--token-file", required=True, type=click.File(encoding="utf-8"), help="A file with the join token; - for stdin.")
+@click.option("--provider", required=True, metavar="NAME", help="The provider that owns this device.")
+@click.option("--kind", required=True, type=click.Choice(list(KINDS)))
+@click.option("--power-w", type=click.IntRange(1, 10**7), default=1_000, show_default=True)
+@click.option("--capacity-wh", type=click.IntRange(1, 10**9), default=1_000, show_default=True, help="Of a battery.")
+@click.option("--soc", type=click.IntRange(0, 100), default=100, show_default=True, help="Of a battery now, in percent.")
+@home_option
+@json_option
+def enroll_command(
+    cloud: str,
+    ca: Path,
+    token_file: TextIO,
+    provider: str,
+    kind: str,
+    power_w: int,
+    capacity_wh: int,
+    soc: int,
+    home: Path,
+    as_json: bool,
+) -> None:
+    """Get this device's identity, and make its memory; in an enrolled home, renew the identity and keep the memory."""
+    held_wh = capacity_wh if KINDS[kind] is Kind.BATTERY else 0
+    settings = Settings(KINDS[kind], Epoch(1), PowerW(power_w), EnergyWh(held_wh), Percent(soc))
+    with lock_home(home):
+        identity = asyncio.run(enroll(home, ROLE, cloud, ca, token_file.read().strip(), provider))
+        furnish(home, settings)
+    waiting = " after the operator has signed its grant" if identity.grant is None else ""
+    _say(
+        as_json,
+        f"device {id_text(identity.subject_id)} is enrolled; run it{waiting} with: energyshare-device run --home {home}",
+        {"device": id_text(identity.subject_id), "granted": identity.grant is not None},
+    )
+
+
+@program.command("run")
+@click.option("--listen", default="127.0.0.1:7450", show_default=True, metavar="HOST:PORT")
+@home_option
+@json_option
+def run_command(listen: str, home: Path, as_json: bool) -> None:
+    """Serve until SIGINT or SIGTERM; prints one line when ready."""
+    identity = load_identity(home, ROLE)
+    grant = _required_grant(identity)
+    with lock_home(home):
+        asyncio.run(_serve(home, identity, grant, listen, as_json))
+
+
+@program.command("reset")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@home_option
+@json_option
+def reset_command(yes: bool, home: Path, as_json: bool) -> None:
+    """Begin a new replay memory: vouchers made until now open this device no more, and an open session is lost."""
+    load_identity(home, ROLE)
+    if not yes:
+        click.confirm("Vouchers made until now, and an open session, will be void. Reset this device?", abort=True, err=True)
+    with lock_home(home):
+        settings = reset(home)
+    _say(as_json, f"epoch {settings.epoch} has begun; start with: energyshare-device run", {"epoch": settings.epoch})
+
+
+@program.command("status")
+@home_option
+@json_option
+def status_command(home: Path, as_json: bool) -> None:
+    """Say what the device's memory holds, also while it runs."""
+    identity = load_identity(home, ROLE)
+    settings = load_settings(home)
+    facts = _facts(identity, settings, look_at(home / MEMORY, settings.epoch))
+    if as_json:
+        return click.echo(msgspec.json.encode(facts))
+    table = Table(show_header=False, box=None)
+    for name, value in facts.items():
+        table.add_row(name.replace("_", " "), "–" if value is None else str(value))
+    return Console().print(table)
+
+
+def main() -> None:
+    """Run the program."""
+    program(prog_name="energyshare-device")
+
+
+def furnish(home: Path, settings: Settings) -> None:
+    """Make memory, meter and settings of a new device; one that has settings keeps what it has. The home is locked."""
+    if (home / SETTINGS).exists():
+        return
+    for left_by_a_crash in home.glob(f"{MEMORY}*"):
+        left_by_a_crash.unlink()
+    MemoryFile.create(home / MEMORY, fresh_memory(settings.epoch, host_time())).close()
+    MeterFile.create(home / METER, new_totals(settings))
+    save_settings(home, settings)
+
+
+def reset(home: Path) -> Settings:
+    """Raise the epoch, then begin a fresh memory beside the old one; the meter goes on. The home is locked."""
+    before = load_settings(home)
+    settings = with_next_epoch(before)
+    save_settings(home, settings)
+    set_aside(home / MEMORY, before.epoch)
+    MemoryFile.create(home / MEMORY, fresh_memory(settings.epoch, host_time())).close()
+    return settings
+
+
+def monotonic_us() -> MonotonicUs:
+    """Count microseconds of this run."""
+    return MonotonicUs(time.monotonic_ns() // 1_000)
+
+
+def host_time() -> Instant:
+    """Read the battery-backed clock."""
+    return Instant(time.time_ns() // 1_000)
+
+
+async def _serve(home: Path, identity: Identity, grant: bytes, listen: str, as_json: bool) -> None:
+    from terminals.device.machine import Machine, Parts
+    from terminals.device.server import open_server, tick_until
+
+    settings = load_settings(home)
+    profile = Profile(DeviceId(identity.subject_id), ProviderId(identity.owner_id), settings.kind)
+    file = MemoryFile.open(home / MEMORY, settings.epoch)
+    hardware = simulated(settings, home / METER, monotonic_us)
+    parts = Parts(profile, identity.key, identity.root_key, grant, hardware, monotonic_us, os.urandom)
+    machine = Machine(parts, file, host_time())
+    try:
+        server, port = await open_server(machine, monotonic_us, listen)
+        address = f"{listen.rpartition(':')[0]}:{port}"
+        _say(as_json, f"ready {address}", {"ready": address, "device": id_text(identity.subject_id)})
+        await tick_until(machine, _stop_signal())
+        await server.stop(grace=1)
+    finally:
+        machine.stop()
+
+
+def _stop_signal() -> asyncio.Event:
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    return stopped
+
+
+def _required_grant(identity: Identity) -> bytes:
+    if identity.grant is None:
+        raise Unavailable(
+            "this device's grant has not been signed yet",
+            "the operator signs it with energyshare-cloud grant sign; then run the enroll command again",
+        )
+    return identity.grant
+
+
+def _facts(identity: Identity, settings: Settings, memory: Memory) -> dict[str, str | int | bool | None]:
+    session = memory.session
+    return {
+        "device": id_text(identity.subject_id),
+        "provider": id_text(identity.owner_id),
+        "kind": settings.kind.name,
+        "granted": identity.grant is not None,
+        "epoch": memory.epoch,
+        "state": "FREE" if session is None else "IN_USE",
+        "order": id_text(session.voucher.order_id) if session else None,
+        "clock": datetime_of(memory.clock.time).isoformat(timespec="seconds"),
+        "clock_quality": memory.clock.quality.name,
+        "register_wh": memory.register_wh,
+        "receipts": memory.receipts_count,
+    }
+
+
+def _say(as_json: bool, line: str, facts: dict[str, object]) -> None:
+    click.echo(msgspec.json.encode(facts) if as_json else line)
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

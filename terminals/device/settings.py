@@ -1,0 +1,57 @@
+"""A device's key file beside its identity: what it is, and the number of its replay memory.
+
+`device.json` is written last when a device is made, and first when it is reset: a crash between leaves an epoch that the
+memory does not have, and the device refuses to start until a reset has gone through. ADR-0003.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from energyshare.errors import Corrupt
+from energyshare.values import EnergyWh, Epoch, Kind, Percent, PowerW
+from terminals.home import write_atomically
+
+SETTINGS = "device.json"
+MEMORY = "memory.db"
+METER = "meter.json"
+RESET_HINT = "close this device's memory for good and begin anew with: energyshare-device reset"
+KINDS = {"battery": Kind.BATTERY, "outlet": Kind.ENERGY}
+
+Watts = Annotated[PowerW, msgspec.Meta(ge=1, le=10**7)]
+Capacity = Annotated[EnergyWh, msgspec.Meta(ge=0, le=10**9)]
+MemoryNumber = Annotated[Epoch, msgspec.Meta(ge=1, le=2**32 - 1)]
+Charge = Annotated[Percent, msgspec.Meta(ge=0, le=100)]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What equipment a device has; `capacity_wh` and `soc_pct` are a battery's."""
+
+    kind: Kind
+    epoch: MemoryNumber
+    power_w: Watts
+    capacity_wh: Capacity
+    soc_pct: Charge
+
+
+def save_settings(home: Path, settings: Settings) -> None:
+    """Write the settings, whole or not at all."""
+    write_atomically(home / SETTINGS, msgspec.json.format(msgspec.json.encode(settings)) + b"\n")
+
+
+def load_settings(home: Path) -> Settings:
+    """Read the settings; raises Corrupt when they are missing or damaged."""
+    try:
+        return msgspec.json.decode((home / SETTINGS).read_bytes(), type=Settings)
+    except FileNotFoundError:
+        raise Corrupt(f"{home / SETTINGS} is missing", "run energyshare-device enroll again in this home") from None
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise Corrupt(f"{home / SETTINGS} is damaged: {error}", "restore it from your backup") from None
+
+
+def with_next_epoch(settings: Settings) -> Settings:
+    """Give the settings of the memory that a reset begins."""
+    return replace(settings, epoch=Epoch(settings.epoch + 1))
