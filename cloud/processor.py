@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from cloud.bus.mail import Outgoing, StatelessRefusal
 from cloud.domain import lifecycle, matching
 from cloud.domain.conversation import Arrival, Received, arrival
 from cloud.domain.inbound import OrderMessage, Refused, TimerFired
@@ -61,27 +62,6 @@ class Command:
 
 
 Item = Inbound | Acknowledged | Presence | Command
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """An envelope for a terminal, committed."""
-
-    terminal: TerminalId
-    order_id: OrderId | None
-    number: Number
-    raw: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class StatelessRefusal:
-    """An answer to a message whose conversation does not exist here."""
-
-    terminal: TerminalId
-    order_id: OrderId | None
-    number: Number
-    reason: Reason
-    metadata: dict[str, str]
 
 
 @dataclass(slots=True)

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from energyshare.bodies import Between, CurrencyCode, EnrollmentProofBody, Name, SignedBytes
 from energyshare.credentials import open_grant
 from energyshare.errors import Corrupt, Reason, Rejected, Unavailable
+from energyshare.home import PROGRAMS, WrongHome, open_home, require_role, write_atomically
 from energyshare.signing import Label, SigningKey, digest
 from energyshare.v1 import enrollment_pb2
 from energyshare.values import Currency, Digest, Instant, PublicKey, Role, SubjectId, id_text
 from energyshare.wire import Malformed, from_proto, seal
-from terminals.home import PROGRAMS, WrongHome, open_home, require_role, write_atomically
 
 if TYPE_CHECKING:
     import grpc
@@ -158,11 +158,11 @@ def channel_credentials(identity: Identity) -> "grpc.ChannelCredentials":
 
 
 def _enroll_request(
-    key: SigningKey, tls_key: bytes, token: str, provider_name: str, now: Instant
+    key: SigningKey, tls_key: bytes, role: str, token: str, provider_name: str, now: Instant
 ) -> enrollment_pb2.EnrollRequest:
     request, proof = _prove(key, tls_key, digest(Label.JOIN_TOKEN, token.encode()), now)
     return enrollment_pb2.EnrollRequest(
-        token=token, certificate_request=request, public_key=key.public, proof=proof, provider_name=provider_name
+        token=token, certificate_request=request, public_key=key.public, proof=proof, provider_name=provider_name, role=role
     )
 
 

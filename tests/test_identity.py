@@ -26,7 +26,7 @@ from energyshare.v1.enrollment_pb2 import EnrollRequest, EnrollResponse, RenewRe
 from energyshare.v1.enrollment_pb2_grpc import EnrollmentServiceServicer, add_EnrollmentServiceServicer_to_server
 from energyshare.values import DAY_S, Instant, ProviderId, PublicKey, Role, SubjectId, UnixS, later
 from energyshare.wire import open_signed, seal
-from terminals.home import WrongHome, lock_home, open_home, write_atomically
+from energyshare.home import WrongHome, lock_home, open_home, write_atomically
 from terminals.identity import Identity, channel_credentials, enroll, load_identity, needs_renewal, renew
 
 ISSUED = Instant(1_767_225_600_000_000)  # 2026-01-01; TLS itself looks at the machine's clock
@@ -456,7 +456,7 @@ def test_a_file_is_replaced_whole_whatever_a_crash_left_behind(tmp_path: Path) -
 HOLD = """
 import sys
 from pathlib import Path
-from terminals.home import lock_home
+from energyshare.home import lock_home
 sys.argv[0] = "/usr/bin/energyshare-provider"
 with lock_home(Path(sys.argv[1])):
     print("held", flush=True)

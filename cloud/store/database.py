@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, select, update
-from sqlalchemy.pool import NullPool, StaticPool
+from sqlalchemy.pool import StaticPool
 
 from cloud.store.tables import meta
 from energyshare.errors import Corrupt
@@ -27,8 +27,10 @@ def open_writer(path: Path) -> Engine:
 
 def open_reader(path: Path) -> Engine:
     """Open a read-only side; it neither writes nor checkpoints."""
-    url = f"sqlite:///file:{path}?mode=ro&uri=true"
-    return create_engine(url, poolclass=NullPool, connect_args={"check_same_thread": False})
+    engine = create_engine(f"sqlite:///file:{path}?mode=ro&uri=true", connect_args={"check_same_thread": False})
+    event.listen(engine, "connect", _prepare_reader)
+    event.listen(engine, "begin", _begin_read)
+    return engine
 
 
 def migrate(engine: Engine) -> None:
@@ -81,6 +83,14 @@ def _prepare_writer(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute("PRAGMA cache_size=-65536")
+
+
+def _prepare_reader(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None
+
+
+def _begin_read(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
 
 
 def _begin_immediate(connection: Connection) -> None:

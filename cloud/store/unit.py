@@ -218,6 +218,10 @@ class Unit:
         """Run a read for one row."""
         return self._connection.execute(statement).first()
 
+    def execute(self, statement: Any) -> None:
+        """Run a write of a command at once, in the batch's transaction."""
+        self._connection.execute(statement)
+
     def save(self, changes: Changes) -> None:
         """Write everything that a batch changed."""
         self._save_orders(changes)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x65nergyshare/v1/enrollment.proto\x12\x0e\x65nergyshare.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"v\n\x13\x45nrollmentProofBody\x12\x12\n\ntoken_hash\x18\x01 \x01(\x0c\x12\x1b\n\x13\x63\x65rtificate_request\x18\x02 \x01(\x0c\x12.\n\nproof_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"u\n\rEnrollRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x1b\n\x13\x63\x65rtificate_request\x18\x02 \x01(\x0c\x12\x12\n\npublic_key\x18\x03 \x01(\x0c\x12\r\n\x05proof\x18\x04 \x01(\x0c\x12\x15\n\rprovider_name\x18\x05 \x01(\t\"\xeb\x01\n\x0e\x45nrollResponse\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x12\n\nsubject_id\x18\x02 \x01(\x0c\x12\x10\n\x08owner_id\x18\x03 \x01(\x0c\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x05 \x01(\x0c\x12\x14\n\x0ctrust_bundle\x18\x06 \x01(\x0c\x12\x18\n\x10stream_addresses\x18\x07 \x03(\t\x12\x19\n\x11platform_root_key\x18\x08 \x01(\x0c\x12\x16\n\x0eplatform_grant\x18\t \x01(\x0c\x12\r\n\x05grant\x18\n \x01(\x0c\x12\x10\n\x08\x63urrency\x18\x0b \x01(\t\"N\n\x0cRenewRequest\x12\x12\n\nsubject_id\x18\x01 \x01(\x0c\x12\x1b\n\x13\x63\x65rtificate_request\x18\x02 \x01(\x0c\x12\r\n\x05proof\x18\x03 \x01(\x0c\"A\n\rRenewResponse\x12\x30\n\x08identity\x18\x01 \x01(\x0b\x32\x1e.energyshare.v1.EnrollResponse2\xa2\x01\n\x11\x45nrollmentService\x12G\n\x06\x45nroll\x12\x1d.energyshare.v1.EnrollRequest\x1a\x1e.energyshare.v1.EnrollResponse\x12\x44\n\x05Renew\x12\x1c.energyshare.v1.RenewRequest\x1a\x1d.energyshare.v1.RenewResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x65nergyshare/v1/enrollment.proto\x12\x0e\x65nergyshare.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"v\n\x13\x45nrollmentProofBody\x12\x12\n\ntoken_hash\x18\x01 \x01(\x0c\x12\x1b\n\x13\x63\x65rtificate_request\x18\x02 \x01(\x0c\x12.\n\nproof_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x83\x01\n\rEnrollRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x1b\n\x13\x63\x65rtificate_request\x18\x02 \x01(\x0c\x12\x12\n\npublic_key\x18\x03 \x01(\x0c\x12\r\n\x05proof\x18\x04 \x01(\x0c\x12\x15\n\rprovider_name\x18\x05 \x01(\t\x12\x0c\n\x04role\x18\x06 \x01(\t\"\xeb\x01\n\x0e\x45nrollResponse\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x12\n\nsubject_id\x18\x02 \x01(\x0c\x12\x10\n\x08owner_id\x18\x03 \x01(\x0c\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x05 \x01(\x0c\x12\x14\n\x0ctrust_bundle\x18\x06 \x01(\x0c\x12\x18\n\x10stream_addresses\x18\x07 \x03(\t\x12\x19\n\x11platform_root_key\x18\x08 \x01(\x0c\x12\x16\n\x0eplatform_grant\x18\t \x01(\x0c\x12\r\n\x05grant\x18\n \x01(\x0c\x12\x10\n\x08\x63urrency\x18\x0b \x01(\t\"N\n\x0cRenewRequest\x12\x12\n\nsubject_id\x18\x01 \x01(\x0c\x12\x1b\n\x13\x63\x65rtificate_request\x18\x02 \x01(\x0c\x12\r\n\x05proof\x18\x03 \x01(\x0c\"A\n\rRenewResponse\x12\x30\n\x08identity\x18\x01 \x01(\x0b\x32\x1e.energyshare.v1.EnrollResponse2\xa2\x01\n\x11\x45nrollmentService\x12G\n\x06\x45nroll\x12\x1d.energyshare.v1.EnrollRequest\x1a\x1e.energyshare.v1.EnrollResponse\x12\x44\n\x05Renew\x12\x1c.energyshare.v1.RenewRequest\x1a\x1d.energyshare.v1.RenewResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,14 +34,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ENROLLMENTPROOFBODY']._serialized_start=84
   _globals['_ENROLLMENTPROOFBODY']._serialized_end=202
-  _globals['_ENROLLREQUEST']._serialized_start=204
-  _globals['_ENROLLREQUEST']._serialized_end=321
-  _globals['_ENROLLRESPONSE']._serialized_start=324
-  _globals['_ENROLLRESPONSE']._serialized_end=559
-  _globals['_RENEWREQUEST']._serialized_start=561
-  _globals['_RENEWREQUEST']._serialized_end=639
-  _globals['_RENEWRESPONSE']._serialized_start=641
-  _globals['_RENEWRESPONSE']._serialized_end=706
-  _globals['_ENROLLMENTSERVICE']._serialized_start=709
-  _globals['_ENROLLMENTSERVICE']._serialized_end=871
+  _globals['_ENROLLREQUEST']._serialized_start=205
+  _globals['_ENROLLREQUEST']._serialized_end=336
+  _globals['_ENROLLRESPONSE']._serialized_start=339
+  _globals['_ENROLLRESPONSE']._serialized_end=574
+  _globals['_RENEWREQUEST']._serialized_start=576
+  _globals['_RENEWREQUEST']._serialized_end=654
+  _globals['_RENEWRESPONSE']._serialized_start=656
+  _globals['_RENEWRESPONSE']._serialized_end=721
+  _globals['_ENROLLMENTSERVICE']._serialized_start=724
+  _globals['_ENROLLMENTSERVICE']._serialized_end=886
 # @@protoc_insertion_point(module_scope)

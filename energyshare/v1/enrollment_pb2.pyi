@@ -29,7 +29,7 @@ class EnrollmentProofBody(_message.Message):
     CERTIFICATE_REQUEST_FIELD_NUMBER: _builtins.int
     PROOF_TIME_FIELD_NUMBER: _builtins.int
     token_hash: _builtins.bytes
-    """Required for Enroll, 32 bytes: SHA-256 of the token. Empty for Renew."""
+    """Required for Enroll, 32 bytes: hash of the token under the label energyshare/join-token/v1. Empty for Renew."""
     certificate_request: _builtins.bytes
     """Required. The certificate request of the same call."""
     @_builtins.property
@@ -62,6 +62,7 @@ class EnrollRequest(_message.Message):
     PUBLIC_KEY_FIELD_NUMBER: _builtins.int
     PROOF_FIELD_NUMBER: _builtins.int
     PROVIDER_NAME_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     """Required. The join token."""
     certificate_request: _builtins.bytes
@@ -72,6 +73,8 @@ class EnrollRequest(_message.Message):
     """Required. A serialized Signed EnrollmentProofBody, made with that key."""
     provider_name: _builtins.str
     """Required for a device: its provider's name."""
+    role: _builtins.str
+    """Required. user, provider or device: the role that the caller is for; another than the token's is refused."""
     def __init__(
         self,
         *,
@@ -80,10 +83,11 @@ class EnrollRequest(_message.Message):
         public_key: _builtins.bytes = ...,
         proof: _builtins.bytes = ...,
         provider_name: _builtins.str = ...,
+        role: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_request", b"certificate_request", "proof", b"proof", "provider_name", b"provider_name", "public_key", b"public_key", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_request", b"certificate_request", "proof", b"proof", "provider_name", b"provider_name", "public_key", b"public_key", "role", b"role", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

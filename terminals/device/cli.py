@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from energyshare.errors import Unavailable
+from energyshare.home import lock_home
+from energyshare.program import Program
 from energyshare.values import DeviceId, EnergyWh, Epoch, Instant, Kind, Percent, PowerW, ProviderId, datetime_of, id_text
-from terminals.cli_errors import Program
 from terminals.device.clock import MonotonicUs
 from terminals.device.hardware import MeterFile, new_totals, simulated
 from terminals.device.memory import Memory, Profile, fresh_memory
@@ -30,7 +31,6 @@ from terminals.device.settings import (
     save_settings,
     with_next_epoch,
 )
-from terminals.home import lock_home
 from terminals.identity import Identity, enroll, load_identity
 
 HOME = Path.home() / ".energyshare-device"

@@ -12,11 +12,11 @@ from typing import Protocol
 import msgspec
 
 from energyshare.errors import Corrupt
+from energyshare.home import write_atomically
 from energyshare.values import EnergyWh, Kind, Percent, PowerW
 from terminals.device.clock import MonotonicUs
 from terminals.device.memory import Meter
 from terminals.device.settings import Settings
-from terminals.home import write_atomically
 
 WH = 3_600_000_000  # watt-microseconds
 

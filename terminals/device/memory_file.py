@@ -165,7 +165,7 @@ def set_aside(path: Path, epoch: Epoch) -> None:
 
 
 class _transaction:  # noqa: N801 - reads as a statement
-    """BEGIN IMMEDIATE, then COMMIT or ROLLBACK."""
+    """BEGIN IMMEDIATE, then COMMIT, or ROLLBACK also when it is the COMMIT that fails."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -174,7 +174,12 @@ class _transaction:  # noqa: N801 - reads as a statement
         self._connection.execute("BEGIN IMMEDIATE")
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._connection.execute("ROLLBACK" if kind else "COMMIT")
+        try:
+            if kind is None:
+                self._connection.execute("COMMIT")
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -11,8 +11,8 @@ from typing import Annotated
 import msgspec
 
 from energyshare.errors import Corrupt
+from energyshare.home import write_atomically
 from energyshare.values import EnergyWh, Epoch, Kind, Percent, PowerW
-from terminals.home import write_atomically
 
 SETTINGS = "device.json"
 MEMORY = "memory.db"

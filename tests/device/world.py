@@ -58,7 +58,7 @@ ROOT, PLATFORM, ISSUER, STRANGER, DEVICE_KEY, HOLDER = map(key, ("root", "platfo
 
 
 def grant(subject: bytes, role: Role, of: SigningKey, owner: ProviderId | None = None, root: SigningKey = ROOT) -> bytes:
-    body = GrantBody(SubjectId(subject), role, of.public, UnixS(T0 - 86_400), UnixS(T0 + 90 * 86_400), owner)
+    body = GrantBody(SubjectId(subject), role, of.public, UnixS(T0 - 86_400), UnixS(T0 + 365 * 86_400), owner)
     return seal(body, root).signed
 
 

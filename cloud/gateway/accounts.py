@@ -1,0 +1,101 @@
+"""AccountService: a terminal's own account, by mutual TLS."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from cloud import commands
+from cloud.domain import ledger
+from cloud.gateway.identity import Authenticated, Directory
+from cloud.pump import Pump, system_now
+from cloud.sealing import PlatformKey
+from cloud.store.people import Movement, balance_of_account, movements
+from cloud.store.readers import Readers
+from energyshare.bodies import TimeStatementBody
+from energyshare.errors import Reason, Rejected
+from energyshare.rpc_errors import refusing
+from energyshare.v1 import account_pb2 as pb
+from energyshare.v1 import account_pb2_grpc
+from energyshare.values import Currency, DeviceId, Minor, Nonce, ProviderId, RequestId
+from energyshare.wire import seal
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Accounts(account_pb2_grpc.AccountServiceServicer):
+    """Wallets, and signed time for devices that lost theirs."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        pump: Pump,
+        readers: Readers,
+        platform: PlatformKey,
+        currency: Currency,
+        payments: str,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        self._directory = directory
+        self._pump = pump
+        self._readers = readers
+        self._platform = platform
+        self._currency = currency
+        self._payments = payments
+        self._pool = pool
+
+    @refusing
+    async def GetWallet(self, request: pb.GetWalletRequest, context: Context) -> pb.GetWalletResponse:  # noqa: N802
+        """Tell the balance and the latest movements."""
+        caller = self._directory.authenticate(context, system_now())
+        account = _account_of(caller)
+        loop = asyncio.get_running_loop()
+        balance = await loop.run_in_executor(self._pool, balance_of_account, self._readers, account)
+        latest = await loop.run_in_executor(self._pool, movements, self._readers, account)
+        return pb.GetWalletResponse(
+            currency=self._currency,
+            available_minor=balance.available_minor,
+            held_minor=balance.held_minor,
+            entries=[_entry(movement) for movement in latest],
+        )
+
+    @refusing
+    async def TopUp(self, request: pb.TopUpRequest, context: Context) -> pb.TopUpResponse:  # noqa: N802
+        """Pay in through the sandbox, once per request id."""
+        caller = self._directory.authenticate(context, system_now())
+        if caller.peer.role != "user":
+            raise Rejected(Reason.WRONG_ROLE)
+        if self._payments != "sandbox":
+            raise Rejected(Reason.NO_PAYMENT_GATEWAY)
+        if len(request.request_id) != 16:
+            raise Rejected(Reason.MALFORMED, field="request_id", problem="must be 16 bytes")
+        paid = (RequestId(request.request_id), Minor(request.amount_minor), Currency(request.currency))
+        balance = await self._pump.call(lambda work, now: commands.top_up(work, caller.peer.account_id, *paid, now))
+        return pb.TopUpResponse(available_minor=balance.available_minor)
+
+    @refusing
+    async def StateTime(self, request: pb.StateTimeRequest, context: Context) -> pb.StateTimeResponse:  # noqa: N802
+        """Sign the time over a device's nonce."""
+        self._directory.authenticate(context, system_now())
+        if (len(request.device_id), len(request.nonce)) != (16, 16):
+            raise Rejected(Reason.MALFORMED, field="nonce", problem="must be 16 bytes")
+        body = TimeStatementBody(DeviceId(request.device_id), Nonce(request.nonce), system_now())
+        return pb.StateTimeResponse(time_statement=seal(body, self._platform.key).signed, grant=self._platform.grant)
+
+
+def _account_of(caller: Authenticated) -> ledger.LedgerAccount:
+    if caller.peer.role == "provider":
+        return ledger.provider_account(ProviderId(caller.peer.account_id))
+    return ledger.user_account(caller.peer.account_id)
+
+
+def _entry(movement: Movement) -> pb.WalletEntry:
+    seconds, micros = divmod(movement.at, 1_000_000)
+    return pb.WalletEntry(
+        entry_time=Timestamp(seconds=seconds, nanos=micros * 1_000),
+        amount_minor=movement.amount_minor,
+        reason=movement.reason,
+        order_id=movement.order_id or b"",
+    )

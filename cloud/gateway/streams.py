@@ -1,0 +1,285 @@
+"""The streams of terminals: frames in, frames out.
+
+Reading and writing are two tasks of one stream. What a frame brings is checked in one hop to the thread pool and handed to the
+processor in its order; nothing is acknowledged here. What is to be sent waits in the mailbox and leaves in frames that carry
+all of it. A mailbox that its terminal does not empty is bounded: the stream is dropped, and the outbox keeps the rest.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+
+from cloud.bus.local import LocalBus
+from cloud.bus.mail import Outgoing, StatelessRefusal
+from cloud.commands import greet
+from cloud.gateway.checks import Checks
+from cloud.gateway.identity import Authenticated, Directory
+from cloud.processor import Acknowledged, Presence
+from cloud.pump import Pump, system_now
+from cloud.store.readers import Readers
+from cloud.work import Inbound
+from energyshare.errors import Rejected
+from energyshare.v1 import stream_pb2, stream_pb2_grpc
+from energyshare.values import Incarnation, Number, OrderId, ProviderId
+
+logger = logging.getLogger(__name__)
+
+FRAME_ENVELOPES_MAX = 256
+MAILBOX_MAX = 20_000
+HELLO_WITHIN_S = 10
+WRITE_WITHIN_S = 30
+RECHECK_S = 15
+UNCHECKED = {"demand", "declined", "withdrawn", "voucher_rejected", "cancel", "inventory"}
+
+Request = stream_pb2.ConnectRequest
+Response = stream_pb2.ConnectResponse
+Context = grpc.aio.ServicerContext[Request, Response]
+
+
+class Fault(Exception):
+    """The stream ends: its protocol or identity is at fault, or it was displaced."""
+
+    def __init__(self, reason: str, metadata: dict[str, str] | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.metadata = metadata or {}
+
+
+class StreamMailbox:
+    """What waits to be sent on one stream. Until the outbox was read, live envelopes are held back behind it."""
+
+    def __init__(self) -> None:
+        self._envelopes: list[bytes] = []
+        self._acks: dict[bytes, int] = {}
+        self._refusals: list[StatelessRefusal] = []
+        self._held_back: list[Outgoing] | None = []
+        self._replayed: dict[bytes, int] = {}
+        self._changed = asyncio.Event()
+        self.fault: Fault | None = None
+
+    def put_envelope(self, envelope: Outgoing) -> None:
+        """Take a committed envelope."""
+        if self._held_back is not None:
+            self._held_back.append(envelope)
+            return
+        self._envelopes.append(envelope.raw)
+        if len(self._envelopes) > MAILBOX_MAX:
+            self.fault = self.fault or Fault("TOO_SLOW")
+        self._changed.set()
+
+    def put_ack(self, order_id: bytes, number: int) -> None:
+        """Take an acknowledgement; a later one of the conversation replaces it."""
+        self._acks[order_id] = number
+        self._changed.set()
+
+    def put_refusal(self, refusal: StatelessRefusal) -> None:
+        """Take a refusal."""
+        self._refusals.append(refusal)
+        self._changed.set()
+
+    def displace(self) -> None:
+        """Close: a newer stream of the terminal has come."""
+        self.close(Fault("DISPLACED"))
+
+    def close(self, fault: Fault) -> None:
+        """End the stream with a Goodbye."""
+        self.fault = self.fault or fault
+        self._changed.set()
+
+    def replay(self, order_id: bytes, number: int, raw: bytes) -> None:
+        """Take an envelope from the outbox."""
+        self._replayed[order_id] = number
+        self._envelopes.append(raw)
+        self._changed.set()
+
+    def go_live(self) -> None:
+        """Let live envelopes through: first those held back that the outbox did not bring."""
+        held_back, self._held_back = self._held_back or [], None
+        for envelope in held_back:
+            if envelope.number > self._replayed.get(envelope.order_id or b"", 0):
+                self.put_envelope(envelope)
+        self._replayed.clear()
+
+    async def next_frame(self) -> stream_pb2.Frame:
+        """Wait for something to send; raises the Fault that closed the mailbox."""
+        await self._changed.wait()
+        if self.fault is not None:
+            raise self.fault
+        frame = stream_pb2.Frame(envelopes=self._envelopes[:FRAME_ENVELOPES_MAX])
+        del self._envelopes[:FRAME_ENVELOPES_MAX]
+        for order_id, number in self._acks.items():
+            frame.acks.add(order_id=order_id, number=number)
+        self._acks.clear()
+        for refusal in self._refusals:
+            frame.refusals.add(
+                order_id=refusal.order_id or b"", number=refusal.number, reason=refusal.reason, metadata=refusal.metadata
+            )
+        self._refusals.clear()
+        if not self._envelopes:
+            self._changed.clear()
+        return frame
+
+
+class TerminalStreams(stream_pb2_grpc.TerminalServiceServicer):
+    """TerminalService: one stream a terminal."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        checks: Checks,
+        pump: Pump,
+        bus: LocalBus,
+        readers: Readers,
+        incarnation: Incarnation,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        self._directory = directory
+        self._checks = checks
+        self._pump = pump
+        self._bus = bus
+        self._readers = readers
+        self._incarnation = incarnation
+        self._pool = pool
+        self._open: set[StreamMailbox] = set()
+
+    async def Connect(  # type: ignore[override]  # noqa: N802  # written to through the context, not by yielding
+        self, request_iterator: AsyncIterator[Request], context: Context
+    ) -> None:
+        """Serve a stream until its terminal says goodbye, breaks off, or is at fault."""
+        try:
+            caller = self._directory.authenticate(context, system_now())
+            await self._greet(caller, request_iterator)
+            await self._serve(caller, request_iterator, context)
+        except Rejected as refusal:
+            await _say_goodbye(context, Fault(refusal.reason, dict(refusal.metadata)))
+        except Fault as fault:
+            await _say_goodbye(context, fault)
+        except (grpc.RpcError, asyncio.InvalidStateError):
+            logger.debug("a stream broke off")
+        except Exception:
+            logger.exception("a stream failed")
+            await _say_goodbye(context, Fault("INTERNAL"))
+
+    def close_all(self) -> None:
+        """Tell every stream that the node stops."""
+        for mailbox in self._open:
+            mailbox.close(Fault("SHUTDOWN"))
+
+    async def _greet(self, caller: Authenticated, requests: AsyncIterator[Request]) -> None:
+        try:
+            first = await asyncio.wait_for(anext(requests), HELLO_WITHIN_S)
+        except (TimeoutError, StopAsyncIteration):
+            raise Fault("NO_HELLO") from None
+        if first.WhichOneof("message") != "hello" or len(first.hello.incarnation) != 16:
+            raise Fault("NO_HELLO")
+        incarnation = Incarnation(first.hello.incarnation)
+        await self._pump.call(lambda work, now: greet(work, caller.peer.terminal, incarnation))
+
+    async def _serve(self, caller: Authenticated, requests: AsyncIterator[Request], context: Context) -> None:
+        terminal = caller.peer.terminal
+        mailbox = StreamMailbox()
+        welcome = stream_pb2.Welcome(incarnation=self._incarnation, frame_envelopes_max=FRAME_ENVELOPES_MAX)
+        await context.write(Response(welcome=welcome))
+        self._bus.open(terminal, mailbox)
+        self._open.add(mailbox)
+        if caller.peer.role == "provider":
+            self._pump.submit(Presence(ProviderId(terminal), online=True))
+        tasks = [
+            asyncio.ensure_future(coroutine)
+            for coroutine in (
+                self._read(caller, requests),
+                self._write(mailbox, context),
+                self._replay(caller, mailbox),
+                self._recheck(caller),
+            )
+        ]
+        try:
+            await _first_to_end(tasks[:2], tasks)
+        finally:
+            self._open.discard(mailbox)
+            if self._bus.close(terminal, mailbox) and caller.peer.role == "provider":
+                self._pump.submit(Presence(ProviderId(terminal), online=False))
+
+    async def _read(self, caller: Authenticated, requests: AsyncIterator[Request]) -> None:
+        async for request in requests:
+            kind = request.WhichOneof("message")
+            if kind == "goodbye":
+                return
+            if kind != "frame" or len(request.frame.envelopes) > FRAME_ENVELOPES_MAX:
+                raise Fault("PROTOCOL", {"expected": "a frame"})
+            self._directory.require_current(caller, system_now())
+            for ack in request.frame.acks:
+                order_id = OrderId(ack.order_id) if ack.order_id else None
+                self._pump.submit(Acknowledged(caller.peer.terminal, order_id, Number(ack.number)))
+            for inbound in await self._checked(caller, list(request.frame.envelopes)):
+                self._pump.submit(inbound)
+            await self._pump.room()
+
+    async def _checked(self, caller: Authenticated, raws: list[bytes]) -> list[Inbound]:
+        """Check a frame's envelopes, in one hop to the pool if any of them is signed."""
+        if all(_is_unsigned(raw) for raw in raws):
+            return self._open_all(caller, raws)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._open_all, caller, raws)
+
+    def _open_all(self, caller: Authenticated, raws: list[bytes]) -> list[Inbound]:
+        return [self._checks.open(caller.peer, raw) for raw in raws]
+
+    async def _write(self, mailbox: StreamMailbox, context: Context) -> None:
+        while True:
+            frame = await mailbox.next_frame()
+            await asyncio.wait_for(context.write(Response(frame=frame)), WRITE_WITHIN_S)
+
+    async def _replay(self, caller: Authenticated, mailbox: StreamMailbox) -> None:
+        """Send again what the terminal has not acknowledged, page by page, then go live."""
+        after: tuple[bytes, int] = (b"", 0)
+        loop = asyncio.get_running_loop()
+        while True:
+            page = await loop.run_in_executor(self._pool, self._readers.outbox, caller.peer.terminal, after)
+            for envelope in page:
+                mailbox.replay(envelope.order_id or b"", envelope.number, envelope.raw)
+            if not page:
+                break
+            after = (page[-1].order_id or b"", page[-1].number)
+        mailbox.go_live()
+
+    async def _recheck(self, caller: Authenticated) -> None:
+        """End a quiet stream too when its certificate no longer stands."""
+        while True:
+            await asyncio.sleep(RECHECK_S)
+            self._directory.require_current(caller, system_now())
+
+
+def _is_unsigned(raw: bytes) -> bool:
+    envelope = stream_pb2.Envelope()
+    try:
+        envelope.ParseFromString(raw)
+    except Exception:
+        raise Fault("PROTOCOL", {"expected": "an envelope"}) from None
+    return envelope.WhichOneof("body") in UNCHECKED
+
+
+async def _first_to_end(watched: Sequence[asyncio.Future[None]], tasks: Sequence[asyncio.Future[None]]) -> None:
+    """Wait until a watched task ends or any fails; ends them all, and raises what the first to fail raised."""
+    pending = set(tasks)
+    try:
+        while True:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            if any(task in done for task in watched):
+                return
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _say_goodbye(context: Context, fault: Fault) -> None:
+    goodbye = stream_pb2.Goodbye(reason=fault.reason, metadata=fault.metadata)
+    try:
+        await asyncio.wait_for(context.write(Response(goodbye=goodbye)), 2)
+    except (TimeoutError, grpc.RpcError, asyncio.InvalidStateError):
+        logger.debug("a terminal was gone before its goodbye")

@@ -1,0 +1,116 @@
+"""The processor's own thread: takes what has arrived, never waiting for more, and hands outcomes back to the event loop."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from cloud.processor import BATCH_MAX, Command, Item, Outcome, Processor
+from cloud.work import WorkingSet
+from energyshare.errors import Unavailable
+from energyshare.values import Instant
+
+logger = logging.getLogger(__name__)
+
+WAITING_MAX = 4_096  # items in the queue before streams stop reading
+TIMER_PERIOD_S = 0.5
+
+
+def system_now() -> Instant:
+    """Give the time of this machine's clock; every other module takes it as an argument."""
+    return Instant(time.time_ns() // 1_000)
+
+
+class Pump:
+    """Feeds the processor. `submit` and `call` are for the event loop's thread."""
+
+    def __init__(
+        self, processor: Processor, publish: Callable[[Outcome], None], *, timer_grace_s: int, fail: Callable[[], None]
+    ) -> None:
+        self._processor = processor
+        self._publish = publish
+        self._fail = fail
+        self._loop = asyncio.get_running_loop()
+        self._items: deque[Item] = deque()
+        self._wake = threading.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._stopping = False
+        self._timers_from = time.monotonic() + timer_grace_s
+        self._next_timers = self._timers_from
+        self._thread = threading.Thread(target=self._run, name="processor")
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Process what has arrived, then end the thread."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join()
+
+    def submit(self, item: Item) -> None:
+        """Hand an item on."""
+        self._items.append(item)
+        if len(self._items) > WAITING_MAX:
+            self._room.clear()
+        self._wake.set()
+
+    async def room(self) -> None:
+        """Wait until the queue is short enough to read on."""
+        await self._room.wait()
+
+    async def call(self, run: Callable[[WorkingSet, Instant], Any]) -> Any:
+        """Run a command in the next batch; raises the Rejected that it ended in."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+
+        def reply(result: Any) -> None:
+            if future.done():
+                return
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+        if self._stopping:
+            raise Unavailable("the cloud is stopping")
+        self.submit(Command(run, reply))
+        return await future
+
+    def _run(self) -> None:
+        try:
+            while self._turn():
+                pass
+        except Exception:
+            logger.exception("the processor can't go on; the node stops")
+            self._loop.call_soon_threadsafe(self._fail)
+
+    def _turn(self) -> bool:
+        self._wake.wait(TIMER_PERIOD_S)
+        self._wake.clear()
+        while True:
+            batch = self._take()
+            fire = time.monotonic() >= self._next_timers
+            if not batch and not fire:
+                return not self._stopping
+            outcome = self._processor.process(batch, system_now(), fire_timers=fire)
+            if fire:
+                self._next_timers = time.monotonic() + TIMER_PERIOD_S
+            self._loop.call_soon_threadsafe(self._deliver, outcome)
+
+    def _take(self) -> list[Item]:
+        batch: list[Item] = []
+        while self._items and len(batch) < BATCH_MAX:
+            batch.append(self._items.popleft())
+        return batch
+
+    def _deliver(self, outcome: Outcome) -> None:
+        self._publish(outcome)
+        for reply, result in outcome.replies:
+            reply(result)
+        if len(self._items) <= WAITING_MAX // 2:
+            self._room.set()

@@ -1,0 +1,180 @@
+"""What people ask for: wallets, orders with their timeline, terminals, assets, and the check of the ledger."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import and_, func, or_, select
+
+from cloud.domain.audit import Audit, audit
+from cloud.domain.ledger import Balance, Flag, LedgerAccount
+from cloud.store import tables as t
+from cloud.store.readers import Readers
+from cloud.store.rows import balance_of, transfer_of
+from energyshare.values import Instant, OrderId, OrderState
+
+MOVEMENTS_MAX = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """One line of a wallet; above zero is money in."""
+
+    at: Instant
+    amount_minor: int
+    reason: str
+    order_id: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much there is of what an operator watches."""
+
+    orders: dict[OrderState, int]
+    assets: int
+    waiting_envelopes: int
+    parked: int
+    pending_grants: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedScreening:
+    """A screening as it was kept."""
+
+    examined: int
+    candidates: int
+    exclusions: Sequence[tuple[str, int]]
+    nearest: Sequence[tuple[str, str, str, int]]
+
+
+def balance_of_account(readers: Readers, account: LedgerAccount) -> Balance:
+    """Give an account's balance; all zero when it never moved."""
+    found = readers.rows(select(t.balances).where(t.balances.c.account == account))
+    return balance_of(found[0]) if found else Balance(account)
+
+
+def movements(readers: Readers, account: LedgerAccount) -> list[Movement]:
+    """Give an account's latest movements, newest first."""
+    x = t.transfers.c
+    rows = readers.rows(
+        select(t.transfers).where(or_(x.debit == account, x.credit == account)).order_by(x.row.desc()).limit(MOVEMENTS_MAX)
+    )
+    return [_movement(row, account) for row in rows]
+
+
+def _movement(row: Any, account: LedgerAccount) -> Movement:
+    amount = row.hold_minor if row.flag == Flag.VOID_PENDING else row.amount_minor
+    is_in = row.credit == account or row.flag == Flag.VOID_PENDING
+    return Movement(Instant(row.at), amount if is_in else -amount, row.reason, row.order_id)
+
+
+def orders(readers: Readers, state: OrderState | None, most: int) -> Sequence[Any]:
+    """List orders with the names of their sides, newest first."""
+    statement = _orders().order_by(t.orders.c.created.desc()).limit(most)
+    return readers.rows(statement if state is None else statement.where(t.orders.c.state == int(state)))
+
+
+def order(readers: Readers, order_id: OrderId) -> Any:
+    """Give one order with the names of its sides."""
+    return readers.rows(_orders().where(t.orders.c.id == order_id))[0]
+
+
+def timeline(readers: Readers, order_id: OrderId) -> Sequence[Any]:
+    """Give what happened to an order, oldest first."""
+    e = t.order_events.c
+    return readers.rows(select(t.order_events).where(e.order_id == order_id).order_by(e.number))
+
+
+def money(readers: Readers, order_id: OrderId) -> Sequence[Any]:
+    """Give what moved for an order, oldest first."""
+    x = t.transfers.c
+    return readers.rows(select(t.transfers).where(x.order_id == order_id).order_by(x.row))
+
+
+def screening(readers: Readers, order_id: OrderId) -> ExplainedScreening | None:
+    """Give how an order's demand was screened."""
+    found = readers.rows(select(t.screenings).where(t.screenings.c.order_id == order_id))
+    if not found:
+        return None
+    row = found[0]
+    counts = [(reason, count) for reason, count in json.loads(row.exclusions)]
+    nearest = [(station, name, reason, distance) for station, name, reason, distance in json.loads(row.nearest)]
+    return ExplainedScreening(row.examined, row.candidates, counts, nearest)
+
+
+def terminals(readers: Readers) -> Sequence[Any]:
+    """List terminals and devices with how many envelopes wait for each."""
+    waiting = select(t.envelopes.c.terminal_id, func.count().label("waiting")).group_by(t.envelopes.c.terminal_id).subquery()
+    c = t.terminals.c
+    return readers.rows(
+        select(c.id, c.role, c.name, c.certificate_not_after, func.coalesce(waiting.c.waiting, 0).label("waiting"))
+        .join_from(t.terminals, waiting, waiting.c.terminal_id == c.id, isouter=True)
+        .order_by(c.role, c.name)
+    )
+
+
+def assets(readers: Readers, most: int) -> Sequence[Any]:
+    """List assets with their providers' names."""
+    a = t.assets.c
+    return readers.rows(
+        select(t.assets, t.accounts.c.name.label("provider_name"))
+        .join_from(t.assets, t.accounts, t.accounts.c.id == a.provider_id)
+        .order_by(t.accounts.c.name, a.station, a.name)
+        .limit(most)
+    )
+
+
+def counts(readers: Readers) -> Counts:
+    """Count what there is."""
+    by_state = readers.rows(select(t.orders.c.state, func.count()).group_by(t.orders.c.state))
+    pending = and_(t.terminals.c.grant_body.is_not(None), t.terminals.c.grant_signed.is_(None))
+    return Counts(
+        {OrderState(row[0]): row[1] for row in by_state},
+        int(readers.scalar(select(func.count()).select_from(t.assets))),
+        int(readers.scalar(select(func.count()).select_from(t.envelopes))),
+        int(readers.scalar(select(func.count()).select_from(t.parked))),
+        int(readers.scalar(select(func.count()).where(pending))),
+    )
+
+
+def pending_grants(readers: Readers) -> Sequence[Any]:
+    """List the grants that wait for the platform root's signature."""
+    c = t.terminals.c
+    return readers.rows(select(c.grant_body, c.name).where(c.grant_body.is_not(None), c.grant_signed.is_(None)))
+
+
+def check_ledger(readers: Readers) -> Audit:
+    """Check the ledger's laws over its whole history, in one snapshot of the database."""
+    with readers.snapshot() as read:
+        finished = {row.id: OrderState(row.state) for row in read(select(t.orders.c.id, t.orders.c.state))}
+        charges = {
+            (row.order_id, row.corrects): row.incl_vat_minor + row.deposit_claimed_minor
+            for row in read(select(t.charge_records))
+        }
+        kept = {row.account: balance_of(row) for row in read(select(t.balances))}
+        return audit(_transfers(read), kept, finished, charges)
+
+
+def _transfers(read: Any) -> Iterator[Any]:
+    for row in read(select(t.transfers).order_by(t.transfers.c.row)):
+        yield row.row, transfer_of(row)
+
+
+def _orders() -> Any:
+    o, f = t.orders.c, t.offers.c
+    users, providers = t.accounts.alias("users"), t.accounts.alias("providers")
+    return (
+        select(
+            t.orders,
+            users.c.name.label("user_name"),
+            providers.c.name.label("provider_name"),
+            t.assets.c.name.label("asset_name"),
+            t.assets.c.station.label("station"),
+            f.kind.label("kind"),
+        )
+        .join_from(t.orders, users, users.c.id == o.account_id)
+        .join(t.offers, and_(f.order_id == o.id, f.digest == o.selected), isouter=True)
+        .join(providers, providers.c.id == f.provider_id, isouter=True)
+        .join(t.assets, t.assets.c.id == f.asset_id, isouter=True)
+    )

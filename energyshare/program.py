@@ -1,0 +1,51 @@
+"""How our programs end: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted.
+
+An error is one line `PROGRAM: error: …`, and what to do about it another, `PROGRAM: hint: …`, both on stderr.
+"""
+
+import sys
+from typing import Any
+
+import click
+
+from energyshare.errors import Corrupt, EnergyShareError, Rejected, Unavailable
+
+INTERRUPTED = 130
+
+
+class Program(click.Group):
+    """A click group that tells our errors to a person; use it as `@click.group(cls=Program)`."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except EnergyShareError as error:
+            tell(ctx, str(error), hint_for(error))
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            tell(ctx, _os_sentence(error), None)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+        sys.exit(1)
+
+
+def tell(ctx: click.Context, sentence: str, hint: str | None) -> None:
+    """Say an error, and a hint where there is one, under the program's name."""
+    program = ctx.find_root().info_name
+    click.echo(f"{program}: error: {sentence}", err=True)
+    if hint:
+        click.echo(f"{program}: hint: {hint}", err=True)
+
+
+def hint_for(error: EnergyShareError) -> str | None:
+    """Give what to do about an error, where it knows."""
+    if isinstance(error, Rejected | Unavailable | Corrupt):
+        return error.hint
+    hint = getattr(error, "hint", None)
+    return hint if isinstance(hint, str) else None
+
+
+def _os_sentence(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
