@@ -201,7 +201,7 @@ def registered(work: WorkingSet, terminal: TerminalId) -> Enrolled:
     return _enrolled(stored)
 
 
-def submit_grant(work: WorkingSet, body: GrantBody, signed: bytes) -> str:
+def submit_grant(work: WorkingSet, now: Instant, *, body: GrantBody, signed: bytes) -> str:
     """Take a grant that the platform root has signed for a terminal that waits for it; gives its name.
 
     Raises: Rejected{GRANT_SUBJECT} unless it is exactly the grant that was asked for.

@@ -96,12 +96,17 @@ class Processor:
         try:
             return self._commit(batch, now, fire_timers)
         except Exception:
+            self._tariffs = {}  # it may know some that were not saved
+            if fire_timers and batch:
+                outcome = self.process(batch, now)
+                outcome.extend(self.process((), now, fire_timers=True))
+                return outcome
             if len(batch) < 2:
                 return self._put_aside(batch, now)
             logger.exception("a batch of %d failed and is halved", len(batch))
             half = len(batch) // 2
             outcome = self.process(batch[:half], now)
-            outcome.extend(self.process(batch[half:], now, fire_timers=fire_timers))
+            outcome.extend(self.process(batch[half:], now))
             return outcome
 
     def _commit(self, batch: Sequence[Item], now: Instant, fire_timers: bool) -> Outcome:
@@ -167,11 +172,12 @@ class _Step:
         order = self._work.orders[order_id]
         try:
             decision = lifecycle.decide(order, timer, None, self._work.facts(order_id, timer, None), self._now)
+            self._apply(decision, "timer", timer.waited_for)
         except Exception:
             logger.exception("a timer of order %s failed and is tried again in an hour", order_id.hex())
             retry = replace(order.timer, due=Instant(self._now + 3_600_000_000)) if order.timer else None
-            decision = Decision(replace(order, timer=retry, version=order.version + 1), "the timer failed")
-        self._apply(decision, "timer", timer.waited_for)
+            failed = Decision(replace(order, timer=retry, version=order.version + 1), "the timer failed")
+            self._apply(failed, "timer", timer.waited_for)
 
     def park(self, inbound: Inbound, error: str) -> None:
         """Put a message aside and answer INTERNAL under its number."""
@@ -263,12 +269,19 @@ class _Step:
         self._acknowledge(inbound.peer.terminal, None, inbound.number)
 
     def _apply(self, decision: Decision, actor: str, event: str) -> None:
-        """Put a decision into the working set: sign what the platform states, number the messages, add the rows."""
+        """Put a decision into the working set: sign what the platform states, number the messages, add the rows.
+
+        What can fail comes first, so that a message that is parked leaves nothing behind.
+        """
         work, order = self._work, decision.order
-        work.add_transfers(decision.transfers)
         sealed = seal_statements(decision.statements, self._platform) if decision.statements else None
+        outgoing = []
         for send in decision.send:
-            order = self._send(order, send, sealed)
+            order, envelope = _numbered(order, send, sealed)
+            outgoing.append(envelope)
+        work.add_transfers(decision.transfers)
+        for envelope in outgoing:
+            self._put_out(envelope)
         work.orders[order.id] = work.changes.orders[order.id] = order
         work.add_parts(order.id, (*decision.parts, *(sealed.parts if sealed else ())))
         if decision.asset is not None:
@@ -279,29 +292,17 @@ class _Step:
             work.changes.insert(tables.charge_records, charge_row(sealed.charge))
         work.changes.insert(tables.order_events, event_row(order, self._now, actor, event, decision.note))
 
-    def _send(self, order: Order, send: Send, sealed: SealedStatements | None) -> Order:
-        """Number a message in its conversation and put its envelope out."""
-        message = send.message
-        if isinstance(message, SettledNotice):
-            assert sealed is not None
-            message = sealed.settled(message)
-        participant = order.participants[send.terminal]
-        number = Number(participant.last_out + 1)
-        self._put_out(send.terminal, order.id, number, message)
-        return replace(order, participants={**order.participants, send.terminal: replace(participant, last_out=number)})
-
-    def _put_out(self, terminal: TerminalId, order_id: OrderId | None, number: Number, message: Message) -> None:
-        raw = encode_envelope(Envelope(order_id, number, message))
-        row = {"terminal_id": terminal, "order_id": order_id or b"", "number": number, "body": raw}
+    def _put_out(self, out: Outgoing) -> None:
+        row = {"terminal_id": out.terminal, "order_id": out.order_id or b"", "number": out.number, "body": out.raw}
         self._work.changes.insert(tables.envelopes, row)
-        self._outcome.envelopes.append(Outgoing(terminal, order_id, number, raw))
+        self._outcome.envelopes.append(out)
 
     def _refuse(self, inbound: Inbound, refusal: Rejected) -> None:
         """Answer a message that is the next of its conversation: its number is spent, nothing else changes."""
         if inbound.order_id is None:
             number = self._count_in(inbound, answers=1)
             answer = RejectedMessage(inbound.number, refusal.reason, refusal.metadata)
-            self._put_out(inbound.peer.terminal, None, number, answer)
+            self._put_out(_outgoing(inbound.peer.terminal, None, number, answer))
             self._acknowledge(inbound.peer.terminal, None, inbound.number)
             return
         order = self._work.orders.get(inbound.order_id)
@@ -343,6 +344,22 @@ def _opens(inbound: Inbound) -> bool:
     if inbound.peer.role != Side.USER:
         raise Rejected(Reason.WRONG_ROLE)
     return True
+
+
+def _numbered(order: Order, send: Send, sealed: SealedStatements | None) -> tuple[Order, Outgoing]:
+    """Number a message in its conversation; gives the order that has counted it."""
+    message = send.message
+    if isinstance(message, SettledNotice):
+        assert sealed is not None
+        message = sealed.settled(message)
+    participant = order.participants[send.terminal]
+    number = Number(participant.last_out + 1)
+    counted = replace(order, participants={**order.participants, send.terminal: replace(participant, last_out=number)})
+    return counted, _outgoing(send.terminal, order.id, number, message)
+
+
+def _outgoing(terminal: TerminalId, order_id: OrderId | None, number: Number, message: Message) -> Outgoing:
+    return Outgoing(terminal, order_id, number, encode_envelope(Envelope(order_id, number, message)))
 
 
 def _received(decision: Decision, inbound: Inbound) -> Decision:

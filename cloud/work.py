@@ -144,8 +144,8 @@ class WorkingSet:
             self.assets[hold.asset_id] = replace(asset, held_by=hold.held_by, unknown=hold.unknown)
 
     def _billed(self, messages: Sequence[Inbound], due: Sequence[OrderId]) -> set[OrderId]:
-        named = {m.order_id for m in messages if isinstance(m.message, BILLING) and m.order_id is not None} | set(due)
-        return {order_id for order_id in named if order_id in self.orders and self.orders[order_id].supply is not None}
+        named = {m.order_id for m in messages if isinstance(m.message, BILLING) and m.order_id is not None}
+        return (named & self.orders.keys()) | {order_id for order_id in due if self.orders[order_id].supply is not None}
 
     def _assets(self, messages: Sequence[Inbound]) -> set[AssetId]:
         wanted: set[AssetId] = set()

@@ -14,7 +14,12 @@ from typing import Final
 
 from energyshare.errors import EnergyShareError, Unavailable
 
-PROGRAMS: Final = {"cloud": "energyshare-cloud", "user": "energyshare", "provider": "energyshare-provider", "device": "energyshare-device"}
+PROGRAMS: Final = {
+    "cloud": "energyshare-cloud",
+    "user": "energyshare",
+    "provider": "energyshare-provider",
+    "device": "energyshare-device",
+}
 
 
 class WrongHome(EnergyShareError):

@@ -141,6 +141,7 @@ class ConfirmEnd:
     end_request: SignedBytes | None
     end_receipt: SignedBytes | None
     confirm_until_time: Instant
+    grant: SignedBytes | None
 
 
 @dataclass(frozen=True, slots=True)

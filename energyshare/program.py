@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import click
+from rich.console import Console
 
 from energyshare.errors import Corrupt, EnergyShareError, Rejected, Unavailable
 
@@ -29,6 +30,11 @@ class Program(click.Group):
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         sys.exit(1)
+
+
+def console() -> Console:
+    """Give where results go: as wide as the terminal, or wide enough where there is none."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
 def tell(ctx: click.Context, sentence: str, hint: str | None) -> None:

@@ -113,7 +113,7 @@ async def enroll(
     if (home / RECORD).exists():
         return await _enroll_again(load_identity(home, role), cloud, roots, clock())
     key, tls_key = _keys(home)
-    request = _enroll_request(key, tls_key, token.strip(), provider_name, clock())
+    request = _enroll_request(key, tls_key, role, token.strip(), provider_name, clock())
     answer = await _ask(cloud, roots, lambda stub: stub.Enroll(request, timeout=ANSWER_WITHIN_S))
     identity = _accept(from_proto(EnrollResponse, answer), role, key, tls_key, cloud, home)
     _save(identity)

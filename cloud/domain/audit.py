@@ -12,6 +12,18 @@ from cloud.domain.ledger import Balance, Flag, LedgerAccount, Transfer, Transfer
 from energyshare.errors import Rejected
 from energyshare.values import OrderState, id_text
 
+USER, PROVIDER, ESCROW = "user:", "provider:", "escrow:"
+ROUTES = {
+    "TOP_UP": (Flag.POSTED, ledger.FUNDING, USER),
+    "HOLD": (Flag.PENDING, USER, ESCROW),
+    "RELEASE": (Flag.VOID_PENDING, USER, ESCROW),
+    "CHARGE": (Flag.POST_PENDING, USER, ESCROW),
+    "EARNING": (Flag.POSTED, ESCROW, PROVIDER),
+    "COMMISSION": (Flag.POSTED, ESCROW, ledger.COMMISSION),
+    "VAT": (Flag.POSTED, ESCROW, ledger.VAT),
+}
+"""How each reason moves money: its flag, and what debit and credit begin with."""
+
 FINISHED = (OrderState.SETTLED, OrderState.CANCELLED, OrderState.EXPIRED)
 
 
@@ -82,16 +94,33 @@ def _replay(books: _Books, transfer: Transfer) -> str:
 
 
 def _shape_fault(books: _Books, transfer: Transfer) -> str:
-    if transfer.amount_minor < 0 or (transfer.amount_minor == 0 and transfer.flag is not Flag.VOID_PENDING):
+    if (transfer.amount_minor == 0) is not (transfer.flag is Flag.VOID_PENDING) or transfer.amount_minor < 0:
         return "its amount is not above zero"
+    if not _is_routed(transfer):
+        return "it moves money as its reason never does"
     if transfer.flag not in (Flag.POST_PENDING, Flag.VOID_PENDING):
-        return ""
+        return "it ends no hold and names one" if transfer.hold_id or transfer.hold_minor else ""
     hold = books.holds.get(transfer.hold_id) if transfer.hold_id else None
     if hold is None:
         return "it ends a hold that is not open"
-    if (hold.debit, hold.credit, hold.amount_minor) != (transfer.debit, transfer.credit, transfer.hold_minor):
+    ended = (hold.order_id, hold.debit, hold.credit, hold.amount_minor)
+    if ended != (transfer.order_id, transfer.debit, transfer.credit, transfer.hold_minor):
         return "it does not fit the hold that it ends"
     return "it posts more than was held" if transfer.amount_minor > hold.amount_minor else ""
+
+
+def _is_routed(transfer: Transfer) -> bool:
+    """Say whether a transfer's flag, accounts and order go with its reason."""
+    flag, debit, credit = ROUTES.get(transfer.reason, (None, "", ""))
+    escrows = {account for account in (transfer.debit, transfer.credit) if account.startswith(ESCROW)}
+    own = set() if transfer.order_id is None else {ledger.escrow_account(transfer.order_id)}
+    return (
+        transfer.flag is flag
+        and transfer.debit.startswith(debit)
+        and transfer.credit.startswith(credit)
+        and escrows == own
+        and transfer.id.startswith("top-up/" if transfer.order_id is None else f"{id_text(transfer.order_id)}/")
+    )
 
 
 def _compare(
@@ -106,20 +135,19 @@ def _compare(
     for hold in books.holds.values():
         if hold.order_id is None or orders.get(hold.order_id) in FINISHED:
             return f"row of {hold.id}: the hold of a finished order is open"
+    for account, total in books.sums.items():
+        if account.startswith(ESCROW) and total != 0:
+            return f"account {account}: the escrow is not empty"
     for order_id, state in orders.items():
-        fault = _order_fault(books, order_id, state, charges)
+        fault = _order_fault(books.posted.get(order_id, 0), state, charges.get((order_id, None)))
         if fault:
             return f"order {id_text(order_id)}: {fault}"
     return ""
 
 
-def _order_fault(books: _Books, order_id: bytes, state: OrderState, charges: Mapping[tuple[bytes, bytes | None], int]) -> str:
-    escrow = LedgerAccount(f"escrow:{id_text(order_id)}")
-    if state in FINISHED and books.sums.get(escrow, 0) != 0:
-        return "its escrow is not empty"
-    charged = charges.get((order_id, None))
-    if (state is OrderState.SETTLED) != (charged is not None):
-        return "it is settled without a charge record" if charged is None else "it has a charge record and is not settled"
-    if charged is not None and charged != books.posted.get(order_id, 0):
+def _order_fault(posted_minor: int, state: OrderState, charged_minor: int | None) -> str:
+    if (state is OrderState.SETTLED) != (charged_minor is not None):
+        return "it is settled without a charge record" if charged_minor is None else "it has a charge record and is not settled"
+    if posted_minor != (charged_minor or 0):
         return "what was paid is not what its charge record says"
     return ""

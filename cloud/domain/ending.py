@@ -51,15 +51,14 @@ def request_end(order: Order, message: EndRequested, sender: Sender, facts: Fact
         raise Rejected(Reason.WRONG_STATE, state=order.state.name)
     ended, parts = (order, ()) if message.end is None else _end_by(order, message.end, message.grant, facts, now)
     part = StoredPart(PartKind.END_REQUEST, message.request.digest, message.request.signed)
-    return _ask_to_confirm(
-        replace(ended, end_request_hash=message.request.digest), facts, now, (*parts, part), message.request.signed, message.end
-    )
+    asked = replace(ended, end_request_hash=message.request.digest)
+    return _ask_to_confirm(asked, message, facts, now, (*parts, part))
 
 
 def report_end(order: Order, message: EndReported, sender: Sender, facts: Facts, now: Instant) -> Decision:
     """Take an end receipt from the provider."""
     ended, parts = _end_by(order, message.end, message.grant, facts, now)
-    return _ask_to_confirm(ended, facts, now, parts, None, message.end)
+    return _ask_to_confirm(ended, message, facts, now, parts)
 
 
 def add_end(order: Order, message: EndReported | EndRequested, sender: Sender, facts: Facts, now: Instant) -> Decision:
@@ -116,7 +115,7 @@ def settle(
     billing, supply = facts.billing, order.supply
     assert billing is not None
     assert supply is not None
-    evidence = _until_the_request(billing.evidence, order)
+    evidence = _until_the_end(billing.evidence, order)
     charged = lowered(charge(evidence, basis or best_basis(evidence), supply.started), total_minor_max)
     shares = ledger.divide(charged.excl_vat_minor, charged.incl_vat_minor, Minor(0), facts.settings.commission_bp)
     assert shares.total_minor <= order.hold_minor, (order.id, charged)
@@ -162,19 +161,28 @@ def _end_by(
 
 
 def _ask_to_confirm(
-    order: Order, facts: Facts, now: Instant, parts: tuple[StoredPart, ...], request: bytes | None, end: OpenedEnd | None
+    order: Order, message: EndRequested | EndReported, facts: Facts, now: Instant, parts: tuple[StoredPart, ...]
 ) -> Decision:
     due = later(now, facts.settings.wait_confirmation_s)
     ending = replace(order.to(OrderState.ENDING, Timer(Wait.CONFIRMATION, due)), ending_since=order.ending_since or now)
-    receipt = end.receipt if end else None
+    receipt = message.end.receipt if message.end else None
     note = f"{receipt.body.register_wh - order.supply.register_wh} Wh" if receipt and order.supply else "without a receipt"
-    confirm = ConfirmEnd(request, receipt.signed if receipt else None, due)
+    confirm = ConfirmEnd(
+        message.request.signed if isinstance(message, EndRequested) else None,
+        receipt.signed if receipt else None,
+        due,
+        message.grant.signed if message.grant else None,
+    )
     return Decision(ending, note, (Send(order.provider, confirm),), parts)
 
 
-def _until_the_request(evidence: Evidence, order: Order) -> Evidence:
-    """Leave out readings past the arrival of a request to end that came without a receipt: billing ended there."""
-    if evidence.end is not None or order.ending_since is None or order.supply is None:
+def _until_the_end(evidence: Evidence, order: Order) -> Evidence:
+    """Leave out readings past the end receipt, or past the arrival of a request to end that came without one."""
+    end = evidence.end
+    if end is not None:
+        within = (r for r in evidence.readings if r.elapsed_s <= end.elapsed_s and r.register_wh <= end.register_wh)
+        return replace(evidence, readings=tuple(within))
+    if order.ending_since is None or order.supply is None:
         return evidence
     until_s = (order.ending_since - order.supply.started) // 1_000_000 + 1
     return replace(evidence, readings=tuple(r for r in evidence.readings if r.elapsed_s <= until_s))
@@ -182,7 +190,12 @@ def _until_the_request(evidence: Evidence, order: Order) -> Evidence:
 
 def _part_hashes(order: Order, parts: tuple[StoredPart, ...], evidence: Evidence) -> tuple[PartHash, ...]:
     """Name the parts that a bill follows from: one of each kind, of readings the last one used."""
-    chosen = {PartKind.OFFER: order.selected, PartKind.SELECTION: order.selection_hash, PartKind.END_RECEIPT: order.end_hash}
+    chosen = {
+        PartKind.OFFER: order.selected,
+        PartKind.SELECTION: order.selection_hash,
+        PartKind.END_RECEIPT: order.end_hash,
+        PartKind.END_REQUEST: order.end_request_hash,
+    }
 
     def is_used(part: StoredPart) -> bool:
         if part.kind is PartKind.READING:

@@ -7,8 +7,9 @@ from cloud.domain.screening import AssetRecord
 from energyshare.bodies import Asset
 from energyshare.errors import Reason, Rejected
 from energyshare.messages import Inventory
+from energyshare.rating import zone_of
 from energyshare.signing import Label, digest
-from energyshare.tariff import TariffError, tariff_of
+from energyshare.tariff import Tariff, TariffError, tariff_of
 from energyshare.values import AssetId, Currency, Digest, ProviderId
 
 
@@ -34,7 +35,9 @@ def take_inventory(
     """
     brought = {digest(Label.TARIFF, body): body for body in inventory.tariffs}
     for body in brought.values():
-        _require_tariff(body, currency)
+        priceable(body, currency)
+    for zone in {asset.time_zone for asset in inventory.assets}:
+        require_zone(zone)
     latest: dict[AssetId, Asset] = {}
     for asset in inventory.assets:
         record = known.get(asset.asset_id)
@@ -51,10 +54,28 @@ def take_inventory(
     )
 
 
-def _require_tariff(body: bytes, currency: Currency) -> None:
+def priceable(body: bytes, currency: Currency) -> Tariff:
+    """Read a tariff that sessions can be billed by.
+
+    Raises: Rejected with OFFER_TARIFF or CURRENCY_MISMATCH.
+    """
     try:
         tariff = tariff_of(body)
     except TariffError as error:
-        raise Rejected(Reason.OFFER_TARIFF, problem=str(error)[:400]) from None
+        raise Rejected(Reason.OFFER_TARIFF, problem=problem_of(error)) from None
     if tariff.currency != currency:
         raise Rejected(Reason.CURRENCY_MISMATCH, needed=currency, given=tariff.currency)
+    return tariff
+
+
+def require_zone(name: str) -> None:
+    """Raise Rejected{OFFER_TARIFF} unless a time zone is known: its hours are what a tariff counts."""
+    try:
+        zone_of(name)
+    except TariffError as error:
+        raise Rejected(Reason.OFFER_TARIFF, problem=problem_of(error)) from None
+
+
+def problem_of(error: TariffError) -> str:
+    """Say what is wrong with a tariff in a text that can be sent, whatever the tariff holds."""
+    return str(error)[:400].encode(errors="replace").decode()

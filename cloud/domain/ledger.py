@@ -185,7 +185,9 @@ def divide(excl_vat_minor: Minor, incl_vat_minor: Minor, deposit_claimed_minor: 
 def settle(
     order: OrderId, attempt: int, account: AccountId, provider: ProviderId, held: Minor, shares: Shares, now: Instant
 ) -> tuple[Transfer, ...]:
-    """Post what is due of a hold and move it from escrow to where it belongs; escrow ends at 0."""
+    """Post what is due of a hold and move it from escrow to where it belongs; escrow ends at 0. What was free moves nothing."""
+    if held == 0:
+        return ()
     if shares.total_minor == 0:
         return (void(order, attempt, account, held, now),)
     escrow = escrow_account(order)

@@ -117,8 +117,8 @@ TABLE: Mapping[OrderState, Mapping[type, Entry]] = {
         EndRequested: Reason.WRONG_STATE,
         EndReported: Reason.WRONG_STATE,
         EndConfirmedBy: Reason.WRONG_STATE,
-        Cancel: Effect(matching.cancel, (S.CANCELLED, S.DEMANDED, S.EXPIRED)),
-        TimerFired: Effect(ending.wait_ran_out, (S.DEMANDED, S.EXPIRED)),
+        Cancel: Effect(matching.cancel, (S.CANCELLED, S.DEMANDED, S.EXPIRED, S.SELECTED)),
+        TimerFired: Effect(ending.wait_ran_out, (S.DEMANDED, S.EXPIRED, S.SELECTED)),
     },
     S.AUTHORIZED: {
         Demand: Reason.ORDER_EXISTS,
@@ -134,7 +134,7 @@ TABLE: Mapping[OrderState, Mapping[type, Entry]] = {
         EndReported: Effect(ending.report_end, (S.ENDING,)),
         EndConfirmedBy: Reason.WRONG_STATE,
         Cancel: Reason.WRONG_STATE,
-        TimerFired: Effect(ending.wait_ran_out, (S.EXPIRED,)),
+        TimerFired: Effect(ending.wait_ran_out, (S.EXPIRED, S.AUTHORIZED)),
     },
     S.ACTIVE: {
         Demand: Reason.ORDER_EXISTS,
@@ -150,7 +150,7 @@ TABLE: Mapping[OrderState, Mapping[type, Entry]] = {
         EndReported: Effect(ending.report_end, (S.ENDING,)),
         EndConfirmedBy: Reason.WRONG_STATE,
         Cancel: Reason.WRONG_STATE,
-        TimerFired: Effect(ending.wait_ran_out, (S.SETTLED,)),
+        TimerFired: Effect(ending.wait_ran_out, (S.SETTLED, S.ACTIVE)),
     },
     S.ENDING: {
         Demand: Reason.ORDER_EXISTS,
@@ -166,7 +166,7 @@ TABLE: Mapping[OrderState, Mapping[type, Entry]] = {
         EndReported: Effect(ending.add_end, (S.ENDING,)),
         EndConfirmedBy: Effect(ending.confirm_end, (S.SETTLED,)),
         Cancel: Reason.WRONG_STATE,
-        TimerFired: Effect(ending.wait_ran_out, (S.SETTLED,)),
+        TimerFired: Effect(ending.wait_ran_out, (S.SETTLED, S.ENDING)),
     },
     S.SETTLED: {
         **_ENDED,

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from cloud.domain import ledger
 from cloud.domain.inbound import OfferMade, SelectionMade
+from cloud.domain.inventory import priceable, problem_of, require_zone
 from cloud.domain.order import (
     AssetHold,
     Decision,
@@ -37,7 +38,7 @@ from energyshare.messages import (
     Withdrawn,
 )
 from energyshare.signing import Label, digest
-from energyshare.tariff import Tariff, TariffError, tariff_of
+from energyshare.tariff import TariffError
 from energyshare.values import Instant, Kind, Minor, OrderId, OrderState, PartKind, TerminalId, later, of_unix_s
 
 
@@ -160,7 +161,7 @@ def select(order: Order, message: SelectionMade, sender: Sender, facts: Facts, n
         f"{offer.hold_minor} held",
         (Send(selected.provider, Award(message.selection.signed, order.holder_key)),),
         (StoredPart(PartKind.SELECTION, message.selection.digest, message.selection.signed),),
-        (hold,),
+        (hold,) if offer.hold_minor else (),  # what is free holds nothing
         AssetHold(offer.asset_id, order.id),
     )
 
@@ -169,7 +170,7 @@ def cancel(order: Order, message: Cancel, sender: Sender, facts: Facts, now: Ins
     """Call an order off before a voucher is out; a provider's cancellation takes back its own offers only."""
     if sender.side is Side.USER:
         return close(order, OrderState.CANCELLED, message.reason, now)
-    own = [o for o in order.offers.values() if bytes(o.provider_id) == bytes(sender.terminal)]
+    own = [o for o in order.offers.values() if bytes(o.provider_id) == bytes(sender.terminal) and not o.withdrawn]
     withdrawn = {o.digest: replace(o, withdrawn=True) for o in own}
     left = replace(order, offers={**order.offers, **withdrawn})
     if order.state is OrderState.SELECTED and sender.terminal == order.provider:
@@ -199,21 +200,19 @@ def reopen(order: Order, reason: str, now: Instant) -> Decision:
         freed,
         reason,
         (Send(order.user, Reopened(reason)), Send(order.provider, NotSelected())),
-        transfers=(ledger.void(order.id, order.attempts, order.account_id, order.hold_minor, now),),
+        transfers=_freed(order, now),
         asset=AssetHold(failed.asset_id, None),
     )
 
 
 def close(order: Order, state: OrderState, reason: str, now: Instant) -> Decision:
     """End an order with nothing to bill: free what is held and tell everyone."""
-    held = order.hold_minor
     closed = replace(order.to(state, None), hold_minor=Minor(0))
-    transfers = (ledger.void(order.id, order.attempts, order.account_id, held, now),) if order.selected and held else ()
     return Decision(
         closed,
         reason,
         tuple(Send(terminal, OrderClosed(state, reason)) for terminal in order.participants),
-        transfers=transfers,
+        transfers=_freed(order, now),
         asset=AssetHold(order.offer.asset_id, None) if order.selected else None,
     )
 
@@ -221,6 +220,12 @@ def close(order: Order, state: OrderState, reason: str, now: Instant) -> Decisio
 def binding_until(order: Order, now: Instant) -> Instant | None:
     """Give the last expiry among the offers that still bind."""
     return max((o.expiry for o in order.offers.values() if not o.withdrawn and o.expiry > now), default=None)
+
+
+def _freed(order: Order, now: Instant) -> tuple[ledger.Transfer, ...]:
+    if not order.selected or not order.hold_minor:
+        return ()
+    return (ledger.void(order.id, order.attempts, order.account_id, order.hold_minor, now),)
 
 
 def _require_sensible(demand: Demand, facts: Facts, now: Instant) -> None:
@@ -275,7 +280,7 @@ def _require_price(demand: Demand, offer: OfferBody, settings: Settings) -> Mino
         raise Rejected(Reason.OFFER_CAPS)
     if offer.duration_s_max > (demand.duration_s or offer.duration_s_max):
         raise Rejected(Reason.OFFER_CAPS)
-    bound = price_bound(_tariff(offer), offer.energy_wh_max, offer.duration_s_max)
+    bound = _bound(offer)
     if not offer.estimate_excl_vat_minor <= offer.estimate_incl_vat_minor <= bound:
         raise Rejected(Reason.OFFER_ESTIMATE)
     if demand.price_max_minor is not None and bound > demand.price_max_minor:
@@ -283,16 +288,16 @@ def _require_price(demand: Demand, offer: OfferBody, settings: Settings) -> Mino
     return bound
 
 
-def _tariff(offer: OfferBody) -> Tariff:
+def _bound(offer: OfferBody) -> Minor:
+    """Give the most that an offer can cost; what could not be billed later is refused here."""
     if digest(Label.TARIFF, offer.tariff) != offer.asset.tariff_hash:
         raise Rejected(Reason.OFFER_TARIFF)
+    tariff = priceable(offer.tariff, offer.currency)
+    require_zone(offer.asset.time_zone)
     try:
-        tariff = tariff_of(offer.tariff)
+        return price_bound(tariff, offer.energy_wh_max, offer.duration_s_max)
     except TariffError as error:
-        raise Rejected(Reason.OFFER_TARIFF, problem=str(error)) from None
-    if tariff.currency != offer.currency:
-        raise Rejected(Reason.CURRENCY_MISMATCH, needed=offer.currency, given=tariff.currency)
-    return tariff
+        raise Rejected(Reason.OFFER_TARIFF, problem=problem_of(error)) from None
 
 
 def _require_funds(hold: ledger.Transfer, facts: Facts) -> None:

@@ -47,7 +47,7 @@ class Accounts(account_pb2_grpc.AccountServiceServicer):
         self._pool = pool
 
     @refusing
-    async def GetWallet(self, request: pb.GetWalletRequest, context: Context) -> pb.GetWalletResponse:  # noqa: N802
+    async def GetWallet(self, request: pb.GetWalletRequest, context: Context) -> pb.GetWalletResponse:
         """Tell the balance and the latest movements."""
         caller = self._directory.authenticate(context, system_now())
         account = _account_of(caller)
@@ -62,7 +62,7 @@ class Accounts(account_pb2_grpc.AccountServiceServicer):
         )
 
     @refusing
-    async def TopUp(self, request: pb.TopUpRequest, context: Context) -> pb.TopUpResponse:  # noqa: N802
+    async def TopUp(self, request: pb.TopUpRequest, context: Context) -> pb.TopUpResponse:
         """Pay in through the sandbox, once per request id."""
         caller = self._directory.authenticate(context, system_now())
         if caller.peer.role != "user":
@@ -76,7 +76,7 @@ class Accounts(account_pb2_grpc.AccountServiceServicer):
         return pb.TopUpResponse(available_minor=balance.available_minor)
 
     @refusing
-    async def StateTime(self, request: pb.StateTimeRequest, context: Context) -> pb.StateTimeResponse:  # noqa: N802
+    async def StateTime(self, request: pb.StateTimeRequest, context: Context) -> pb.StateTimeResponse:
         """Sign the time over a device's nonce."""
         self._directory.authenticate(context, system_now())
         if (len(request.device_id), len(request.nonce)) != (16, 16):

@@ -1,6 +1,7 @@
 """EnrollmentService: identities for join tokens, on a port of its own over server-authenticated TLS."""
 
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -51,6 +52,7 @@ class Enrollments(enrollment_pb2_grpc.EnrollmentServiceServicer):
         root: PublicKey,
         currency: Currency,
         stream_addresses: tuple[str, ...],
+        sign_grants: Callable[[], Awaitable[None]] | None,
     ) -> None:
         self._authority = authority
         self._pump = pump
@@ -59,12 +61,11 @@ class Enrollments(enrollment_pb2_grpc.EnrollmentServiceServicer):
         self._root = root
         self._currency = currency
         self._stream_addresses = stream_addresses
+        self._sign_grants = sign_grants
         self._bucket = Bucket(BURST, PER_S)
 
     @refusing
-    async def Enroll(  # noqa: N802
-        self, request: pb.EnrollRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> pb.EnrollResponse:
+    async def Enroll(self, request: pb.EnrollRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.EnrollResponse:
         """Turn a join token into an identity."""
         self._bucket.take()
         key = PublicKey(_key(request.public_key))
@@ -73,12 +74,11 @@ class Enrollments(enrollment_pb2_grpc.EnrollmentServiceServicer):
         who = await self._pump.call(lambda work, now: commands.enrollee(work, *given, now))
         issued = self._issue(request.certificate_request, who.role, who.subject_id)
         enrollment = commands.Enrollment(*given, issued.pem, issued.serial, issued.not_after)
-        return self._response(await self._pump.call(lambda work, now: commands.enroll(work, enrollment, now)))
+        answer = await self._pump.call(lambda work, now: commands.enroll(work, enrollment, now))
+        return self._response(await self._granted(answer))
 
     @refusing
-    async def Renew(  # noqa: N802
-        self, request: pb.RenewRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> pb.RenewResponse:
+    async def Renew(self, request: pb.RenewRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.RenewResponse:
         """Renew the certificate of an identity that proves its registered key."""
         self._bucket.take()
         if len(request.subject_id) != 16:
@@ -93,7 +93,14 @@ class Enrollments(enrollment_pb2_grpc.EnrollmentServiceServicer):
         renewed = (terminal, key, issued.pem, issued.serial, issued.not_after)
         answer = await self._pump.call(lambda work, now: commands.renew(work, *renewed))
         self._directory.forget(terminal)
-        return pb.RenewResponse(identity=self._response(answer))
+        return pb.RenewResponse(identity=self._response(await self._granted(answer)))
+
+    async def _granted(self, who: commands.Enrolled) -> commands.Enrolled:
+        """Sign waiting grants first, where the platform root's key is at hand."""
+        if self._sign_grants is None or who.grant is not None or who.role == "user":
+            return who
+        await self._sign_grants()
+        return await self._pump.call(lambda work, now: commands.registered(work, TerminalId(who.subject_id)))  # type: ignore[no-any-return]
 
     def _issue(self, request: bytes, role: str, subject_id: bytes) -> IssuedCertificate:
         return self._authority.issue_terminal(request, role, subject_id, system_now())

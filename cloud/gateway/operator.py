@@ -6,6 +6,7 @@ The same object answers when no node runs: then the command itself holds the hom
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -59,7 +60,7 @@ class Operators(operator_pb2_grpc.OperatorServiceServicer):
         self._secret = secret
 
     @refusing
-    async def CreateToken(self, request: pb.CreateTokenRequest, context: Context) -> pb.CreateTokenResponse:  # noqa: N802
+    async def CreateToken(self, request: pb.CreateTokenRequest, context: Context) -> pb.CreateTokenResponse:
         """Make a join token."""
         if len(request.request_id) != 16:
             raise Rejected(Reason.MALFORMED, field="request_id", problem="must be 16 bytes")
@@ -68,41 +69,37 @@ class Operators(operator_pb2_grpc.OperatorServiceServicer):
         return pb.CreateTokenResponse(token=token.text, expiry_time=_time(token.expiry))
 
     @refusing
-    async def ListOrders(self, request: pb.ListOrdersRequest, context: Context) -> pb.ListOrdersResponse:  # noqa: N802
+    async def ListOrders(self, request: pb.ListOrdersRequest, context: Context) -> pb.ListOrdersResponse:
         """List orders, newest first."""
         state = _state(request.state)
         rows = await self._read(lambda: people.orders(self._readers, state, _page(request.page_size)))
         return pb.ListOrdersResponse(orders=[_summary(row) for row in rows], currency=self._currency)
 
     @refusing
-    async def GetOrder(self, request: pb.GetOrderRequest, context: Context) -> pb.GetOrderResponse:  # noqa: N802
+    async def GetOrder(self, request: pb.GetOrderRequest, context: Context) -> pb.GetOrderResponse:
         """Show an order with its timeline and money."""
         return await self._read(lambda: self._order(request.order))
 
     @refusing
-    async def ExplainDemand(  # noqa: N802
-        self, request: pb.ExplainDemandRequest, context: Context
-    ) -> pb.ExplainDemandResponse:
+    async def ExplainDemand(self, request: pb.ExplainDemandRequest, context: Context) -> pb.ExplainDemandResponse:
         """Explain a demand's screening."""
         return await self._read(lambda: self._explanation(request.order))
 
     @refusing
-    async def ListTerminals(  # noqa: N802
-        self, request: pb.ListTerminalsRequest, context: Context
-    ) -> pb.ListTerminalsResponse:
+    async def ListTerminals(self, request: pb.ListTerminalsRequest, context: Context) -> pb.ListTerminalsResponse:
         """List terminals and devices."""
         rows = await self._read(lambda: people.terminals(self._readers))
         return pb.ListTerminalsResponse(terminals=[self._terminal(row) for row in rows])
 
     @refusing
-    async def ListAssets(self, request: pb.ListAssetsRequest, context: Context) -> pb.ListAssetsResponse:  # noqa: N802
+    async def ListAssets(self, request: pb.ListAssetsRequest, context: Context) -> pb.ListAssetsResponse:
         """List assets."""
         rows = await self._read(lambda: people.assets(self._readers, _page(request.page_size)))
         counts = await self._read(lambda: people.counts(self._readers))
         return pb.ListAssetsResponse(assets=[_asset(row) for row in rows], total=counts.assets)
 
     @refusing
-    async def CheckLedger(self, request: pb.CheckLedgerRequest, context: Context) -> pb.CheckLedgerResponse:  # noqa: N802
+    async def CheckLedger(self, request: pb.CheckLedgerRequest, context: Context) -> pb.CheckLedgerResponse:
         """Check the ledger's laws over its whole history."""
         found = await self._read(lambda: people.check_ledger(self._readers))
         return pb.CheckLedgerResponse(
@@ -117,7 +114,7 @@ class Operators(operator_pb2_grpc.OperatorServiceServicer):
         )
 
     @refusing
-    async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:  # noqa: N802
+    async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
         """Tell how the node is."""
         counts = await self._read(lambda: people.counts(self._readers))
         return pb.GetStatusResponse(
@@ -133,18 +130,16 @@ class Operators(operator_pb2_grpc.OperatorServiceServicer):
         )
 
     @refusing
-    async def ListPendingGrants(  # noqa: N802
-        self, request: pb.ListPendingGrantsRequest, context: Context
-    ) -> pb.ListPendingGrantsResponse:
+    async def ListPendingGrants(self, request: pb.ListPendingGrantsRequest, context: Context) -> pb.ListPendingGrantsResponse:
         """List grants that wait for the platform root's signature."""
         rows = await self._read(lambda: people.pending_grants(self._readers))
         return pb.ListPendingGrantsResponse(grants=[pb.PendingGrant(grant_body=r.grant_body, name=r.name) for r in rows])
 
     @refusing
-    async def SubmitGrant(self, request: pb.SubmitGrantRequest, context: Context) -> pb.SubmitGrantResponse:  # noqa: N802
+    async def SubmitGrant(self, request: pb.SubmitGrantRequest, context: Context) -> pb.SubmitGrantResponse:
         """Take a grant that the platform root has signed."""
         grant = open_grant(request.grant, self._root, _role_of(request.grant))
-        await self._call(lambda work, now: commands.submit_grant(work, grant.body, request.grant))
+        await self._call(partial(commands.submit_grant, body=grant.body, signed=request.grant))
         return pb.SubmitGrantResponse()
 
     async def _read(self, read: Callable[[], T]) -> T:

@@ -145,7 +145,7 @@ class TerminalStreams(stream_pb2_grpc.TerminalServiceServicer):
         self._pool = pool
         self._open: set[StreamMailbox] = set()
 
-    async def Connect(  # type: ignore[override]  # noqa: N802  # written to through the context, not by yielding
+    async def Connect(  # type: ignore[override]  # written to through the context, not by yielding
         self, request_iterator: AsyncIterator[Request], context: Context
     ) -> None:
         """Serve a stream until its terminal says goodbye, breaks off, or is at fault."""

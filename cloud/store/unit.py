@@ -225,11 +225,11 @@ class Unit:
     def save(self, changes: Changes) -> None:
         """Write everything that a batch changed."""
         self._save_orders(changes)
-        self._run(_UPDATE_ASSETS, changes.assets)
-        self._run(_UPDATE_ASSETS, changes.asset_holds)
         self._save_balances(changes)
         for name, rows in changes.inserts.items():
             self._run(_INSERTS[name], rows)
+        self._run(_UPDATE_ASSETS, changes.assets)
+        self._run(_UPDATE_ASSETS, changes.asset_holds)
         for row in changes.terminals:
             self._run(_UPDATE_TERMINALS, [row])
         self._run(_UPDATE_TOKENS, changes.tokens)

@@ -780,10 +780,13 @@ class ConfirmEnd(_message.Message):
     END_REQUEST_FIELD_NUMBER: _builtins.int
     END_RECEIPT_FIELD_NUMBER: _builtins.int
     CONFIRM_UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
     end_request: _builtins.bytes
     """Optional. The serialized Signed EndRequestBody, when the user asked."""
     end_receipt: _builtins.bytes
     """Optional. The serialized Signed EndReceiptBody."""
+    grant: _builtins.bytes
+    """Required with end_receipt. The serialized Signed GrantBody of the device."""
     @_builtins.property
     def confirm_until_time(self) -> _timestamp_pb2.Timestamp:
         """Required. Silence until then settles on the evidence that is there."""
@@ -794,10 +797,11 @@ class ConfirmEnd(_message.Message):
         end_request: _builtins.bytes = ...,
         end_receipt: _builtins.bytes = ...,
         confirm_until_time: _timestamp_pb2.Timestamp | None = ...,
+        grant: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["confirm_until_time", b"confirm_until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirm_until_time", b"confirm_until_time", "end_receipt", b"end_receipt", "end_request", b"end_request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirm_until_time", b"confirm_until_time", "end_receipt", b"end_receipt", "end_request", b"end_request", "grant", b"grant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

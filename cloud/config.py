@@ -1,0 +1,145 @@
+"""A cloud's home: what `init` makes, and what `cloud.toml` sets.
+
+    cloud.toml   settings          cloud.db    the database       ca.pem, ca.key  certificate authority
+    root.key     platform root     platform.key, platform.grant   the online key  token.secret
+
+The root key signs grants only; `serve --root-key root.key` lets a demonstration do so by itself, in earnest it is kept offline.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from certs.authority import Authority
+from cloud.domain.settings import Settings
+from cloud.sealing import PlatformKey
+from energyshare.bodies import GrantBody
+from energyshare.config import ConfigError, load_config
+from energyshare.errors import EnergyShareError
+from energyshare.home import make_private, open_home, write_atomically
+from energyshare.signing import SigningKey
+from energyshare.values import Currency, Instant, PublicKey, Role, SubjectId, UnixS, later, unix_s
+from energyshare.wire import seal
+
+PLATFORM_GRANT_LIFETIME_S = 5 * 366 * 86_400
+Seconds = Annotated[int, msgspec.Meta(ge=1, le=366 * 86_400)]
+
+
+class Orders(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """[orders] of cloud.toml: waits in seconds, limits in numbers."""
+
+    wait_voucher_s: Seconds = 30
+    start_report_grace_s: Seconds = 86_400
+    end_grace_s: Seconds = 86_400
+    wait_confirmation_s: Seconds = 600
+    timer_grace_s: Annotated[int, msgspec.Meta(ge=0, le=3_600)] = 60
+    stations_per_demand: Annotated[int, msgspec.Meta(ge=1, le=100)] = 8
+    open_orders_max: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 32
+
+
+class Money(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """[money] of cloud.toml: commission in basis points of the price without VAT."""
+
+    commission_bp: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 500
+    payments: Annotated[str, msgspec.Meta(pattern="^(sandbox|none)$")] = "sandbox"
+
+
+class CloudConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """cloud.toml."""
+
+    currency: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
+    trust_domain: Annotated[str, msgspec.Meta(pattern="^[a-z0-9.-]{1,100}$")]
+    names: Annotated[list[str], msgspec.Meta(min_length=1, max_length=20)]
+    orders: Orders = Orders()
+    money: Money = Money()
+
+    def settings(self) -> Settings:
+        """Give what orders are decided by."""
+        waits = {key: value for key, value in msgspec.structs.asdict(self.orders).items() if key != "timer_grace_s"}
+        return Settings(currency=Currency(self.currency), commission_bp=self.money.commission_bp, **waits)
+
+
+class AlreadyThere(EnergyShareError):
+    """A home has been made before."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(f"{home} is a cloud's home already")
+        self.hint = "start it with: energyshare-cloud serve --home " + str(home)
+
+
+class CloudHome:
+    """The files of a cloud's home."""
+
+    def __init__(self, home: Path) -> None:
+        self.path = home
+
+    @property
+    def database(self) -> Path:
+        """The database file."""
+        return self.path / "cloud.db"
+
+    def init(self, names: tuple[str, ...], currency: str, now: Instant) -> None:
+        """Make a home: keys, certificate authority, settings. The platform root's key stays in it until it is taken away."""
+        open_home(self.path, "cloud")
+        if (self.path / "cloud.toml").exists():
+            raise AlreadyThere(self.path)
+        trust_domain = "energyshare-" + os.urandom(4).hex()
+        root, platform = SigningKey.generate(), SigningKey.generate()
+        grant = GrantBody(
+            SubjectId(os.urandom(16)),
+            Role.PLATFORM,
+            platform.public,
+            unix_s(later(now, -300)),
+            UnixS(unix_s(now) + PLATFORM_GRANT_LIFETIME_S),
+            None,
+        )
+        root.save(self.path / "root.key")
+        platform.save(self.path / "platform.key")
+        write_atomically(self.path / "root.pub", root.public.hex().encode() + b"\n")
+        write_atomically(self.path / "platform.grant", seal(grant, root).signed)
+        write_atomically(self.path / "token.secret", os.urandom(32))
+        Authority.create(trust_domain, now).save(self.path)
+        write_atomically(self.path / "cloud.toml", _toml(names, currency, trust_domain).encode())
+
+    def config(self) -> CloudConfig:
+        """Read cloud.toml; raises ConfigError naming the field."""
+        path = self.path / "cloud.toml"
+        if not path.exists():
+            raise ConfigError(path, "there is no cloud here; make one with: energyshare-cloud init --home " + str(self.path))
+        make_private(self.path)
+        return load_config(path, CloudConfig)
+
+    def authority(self) -> Authority:
+        """Load the certificate authority."""
+        return Authority.load(self.path)
+
+    def platform(self) -> PlatformKey:
+        """Load the online key with its grant."""
+        return PlatformKey(SigningKey.load(self.path / "platform.key"), (self.path / "platform.grant").read_bytes())
+
+    def root(self) -> PublicKey:
+        """Read the platform root's public key."""
+        return PublicKey(bytes.fromhex((self.path / "root.pub").read_text()))
+
+    def token_secret(self) -> bytes:
+        """Read what join tokens are derived from."""
+        return (self.path / "token.secret").read_bytes()
+
+
+def _toml(names: tuple[str, ...], currency: str, trust_domain: str) -> str:
+    quoted = ", ".join(f'"{name}"' for name in names)
+    lines = [
+        f'currency = "{currency}"',
+        f'trust_domain = "{trust_domain}"',
+        f"names = [{quoted}]  # host names and addresses under which terminals reach this cloud",
+        "",
+        "[orders]",
+        *(f"{key} = {value}" for key, value in msgspec.structs.asdict(Orders()).items()),
+        "",
+        "[money]",
+        f"commission_bp = {Money().commission_bp}",
+        f'payments = "{Money().payments}"',
+    ]
+    return "\n".join(lines) + "\n"

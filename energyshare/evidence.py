@@ -1,0 +1,250 @@
+"""Whether a bill follows from signed evidence: what the user's payment module, a provider and an auditor check alike.
+
+Works from a `Bundle` and the platform root's key, with no network and no database. Signatures first, from the root down; then
+that the charge record names exactly these parts; then that its amounts follow from tariff and session, to the minor unit. The
+first thing that does not hold is raised with its reason.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from energyshare.bodies import (
+    ChargeRecordBody,
+    EndConfirmationBody,
+    EndReceiptBody,
+    EndRequestBody,
+    GrantBody,
+    OfferBody,
+    OpenedEnd,
+    OpenedStart,
+    ReadingBody,
+    SelectionBody,
+    SilenceDecisionBody,
+    Verified,
+    VoucherBody,
+)
+from energyshare.charging import Charge, Evidence, best_basis, charge, hold_of, lowered
+from energyshare.credentials import (
+    open_end_receipt,
+    open_grant,
+    open_issued,
+    open_readings,
+    open_start_receipt,
+    require_valid_at,
+)
+from energyshare.errors import Reason, Rejected
+from energyshare.signing import Label, digest
+from energyshare.values import ChargeBasis, Digest, Kind, PartKind, PublicKey, Role, of_unix_s
+from energyshare.wire import Bundle, digest_of, open_signed
+
+BODIES = {
+    PartKind.OFFER: OfferBody,
+    PartKind.SELECTION: SelectionBody,
+    PartKind.VOUCHER: VoucherBody,
+    PartKind.ISSUER_GRANT: GrantBody,
+    PartKind.DEVICE_GRANT: GrantBody,
+    PartKind.END_RECEIPT: EndReceiptBody,
+    PartKind.END_REQUEST: EndRequestBody,
+    PartKind.END_CONFIRMATION: EndConfirmationBody,
+    PartKind.SILENCE_DECISION: SilenceDecisionBody,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A bill that follows from its evidence."""
+
+    record: Verified[ChargeRecordBody]
+    charge: Charge
+    offer: OfferBody
+    voucher: VoucherBody
+
+
+def verify_bundle(bundle: Bundle, root: PublicKey) -> Proof:
+    """Check a bundle and recompute its bill.
+
+    Raises: Rejected with the reason of the first thing that does not hold.
+    """
+    parts = _Parts(bundle)
+    platform = open_grant(parts.one(PartKind.PLATFORM_GRANT), root, Role.PLATFORM)
+    record = open_signed(ChargeRecordBody, parts.one(PartKind.CHARGE_RECORD), platform.body.public_key)
+    require_valid_at(platform, record.body.settled_time)
+    if record.body.order_id != bundle.order_id:
+        raise Rejected(Reason.RECEIPT_FOREIGN)
+    parts.require_named(record.body)
+    issuer = open_grant(parts.one(PartKind.ISSUER_GRANT), root, Role.ISSUER)
+    offer = open_issued(OfferBody, parts.one(PartKind.OFFER), issuer, record.body.provider_id)
+    voucher = open_signed(VoucherBody, parts.one(PartKind.VOUCHER), issuer.body.public_key)
+    _require_agreed(record.body, offer, voucher, parts)
+    session = _session(record.body, offer.body, voucher, issuer.body.public_key, parts, root)
+    charged = _recomputed(record.body, session, parts, issuer.body.public_key, platform.body.public_key)
+    return Proof(record, charged, offer.body, voucher.body)
+
+
+class _Parts:
+    """The parts of a bundle by kind."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._by_kind: dict[PartKind, list[bytes]] = {}
+        for part in bundle.parts:
+            self._by_kind.setdefault(part.kind, []).append(part.signed)
+
+    def one(self, kind: PartKind) -> bytes:
+        """Give the part of a kind; raises Rejected{PART_MISSING} unless there is exactly one."""
+        found = self._by_kind.get(kind, [])
+        if len(found) != 1:
+            raise Rejected(Reason.PART_MISSING, part=kind.name, found=str(len(found)))
+        return found[0]
+
+    def maybe(self, kind: PartKind) -> bytes | None:
+        """Give the part of a kind, if there is one."""
+        return self.one(kind) if kind in self._by_kind else None
+
+    def readings(self) -> tuple[bytes, ...]:
+        """Give the readings, by number."""
+        return tuple(self._by_kind.get(PartKind.READING, ()))
+
+    def require_named(self, record: ChargeRecordBody) -> None:
+        """Raise unless the record names each part that counts, by its hash, and names no other."""
+        named = {part.kind: part.hash for part in record.parts}
+        for kind, cls in BODIES.items():
+            held = self.maybe(kind)
+            if (held is None) != (kind not in named):
+                raise Rejected(Reason.PART_MISSING, part=kind.name)
+            if held is not None and digest_of(cls, held) != named[kind]:
+                raise Rejected(Reason.PART_HASH, part=kind.name)
+        if len(named) != len(record.parts):
+            raise Rejected(Reason.PART_HASH, part="a kind is named twice")
+
+
+def _require_agreed(
+    record: ChargeRecordBody, offer: Verified[OfferBody], voucher: Verified[VoucherBody], parts: _Parts
+) -> None:
+    """Raise unless offer, selection and voucher are about one agreement, and the hold is what it gives."""
+    selection = open_signed(SelectionBody, parts.one(PartKind.SELECTION), voucher.body.holder_key).body
+    if {offer.body.order_id, voucher.body.order_id, selection.order_id} != {record.order_id}:
+        raise Rejected(Reason.VOUCHER_ORDER)
+    if selection.offer_hash != offer.digest:
+        raise Rejected(Reason.OFFER_FOREIGN)
+    if voucher.body.device_id != offer.body.asset.device_id:
+        raise Rejected(Reason.VOUCHER_DEVICE)
+    if (voucher.body.energy_wh_max, voucher.body.duration_s_max) != (offer.body.energy_wh_max, offer.body.duration_s_max):
+        raise Rejected(Reason.VOUCHER_CAPS)
+    tariff_hash = digest(Label.TARIFF, offer.body.tariff)
+    if not tariff_hash == voucher.body.tariff_hash == offer.body.asset.tariff_hash:
+        raise Rejected(Reason.VOUCHER_TARIFF)
+    if (record.kind, record.currency) != (offer.body.asset.kind, offer.body.currency):
+        raise Rejected(Reason.CURRENCY_MISMATCH)
+    if not hold_of(offer.body) == selection.hold_minor == record.hold_minor:
+        raise Rejected(Reason.BILL_HOLD, needed=str(hold_of(offer.body)), given=str(record.hold_minor))
+
+
+def _session(
+    record: ChargeRecordBody,
+    offer: OfferBody,
+    voucher: Verified[VoucherBody],
+    owner_key: PublicKey,
+    parts: _Parts,
+    root: PublicKey,
+) -> Evidence:
+    """Check what the device signed, and that it is about this voucher."""
+    device = open_grant(parts.one(PartKind.DEVICE_GRANT), root, Role.DEVICE)
+    if device.body.owner_id != record.provider_id:
+        raise Rejected(Reason.GRANT_OWNER)
+    holder = voucher.body.holder_key
+    start = open_start_receipt(parts.one(PartKind.START_RECEIPT), device, holder)
+    _require_of_voucher(start, voucher)
+    readings = open_readings(parts.readings(), device)
+    _require_chain(record, start, readings)
+    signed_end = parts.maybe(PartKind.END_RECEIPT)
+    end = open_end_receipt(signed_end, device, holder, owner_key) if signed_end else None
+    if end is not None and end.start.receipt.digest != start.receipt.digest:
+        raise Rejected(Reason.RECEIPT_CONFLICT)
+    _require_plausible(start, readings, end)
+    return Evidence(
+        offer,
+        voucher.body,
+        start.receipt.body,
+        tuple(reading.body for reading in readings),
+        end.receipt.body if end else None,
+    )
+
+
+def _require_of_voucher(start: OpenedStart, voucher: Verified[VoucherBody]) -> None:
+    body, receipt = voucher.body, start.receipt.body
+    expected = (body.order_id, body.device_id, body.serial, body.epoch, voucher.digest)
+    if (receipt.order_id, receipt.device_id, receipt.serial, receipt.epoch, start.voucher_hash) != expected:
+        raise Rejected(Reason.RECEIPT_FOREIGN)
+
+
+def _require_chain(record: ChargeRecordBody, start: OpenedStart, readings: tuple[Verified[ReadingBody], ...]) -> None:
+    """Raise unless the readings run from the start to the one that the record names."""
+    named = {part.kind: part.hash for part in record.parts}.get(PartKind.READING)
+    if not readings:
+        if named is not None:
+            raise Rejected(Reason.PART_MISSING, part="READING")
+        return
+    first = readings[0].body
+    if (first.number, first.previous_hash) != (1, start.receipt.digest):
+        raise Rejected(Reason.READING_GAP, after="0")
+    if {reading.body.order_id for reading in readings} != {record.order_id}:
+        raise Rejected(Reason.RECEIPT_FOREIGN)
+    if readings[-1].digest != named:
+        raise Rejected(Reason.PART_HASH, part="READING")
+
+
+def _require_plausible(start: OpenedStart, readings: tuple[Verified[ReadingBody], ...], end: OpenedEnd | None) -> None:
+    """Raise unless register and time never fall."""
+    points = [(0, start.receipt.body.register_wh), *((r.body.elapsed_s, r.body.register_wh) for r in readings)]
+    if end is not None:
+        points.append((end.receipt.body.elapsed_s, end.receipt.body.register_wh))
+    if any(a[0] > b[0] or a[1] > b[1] for a, b in pairwise(points)):
+        raise Rejected(Reason.READING_IMPLAUSIBLE)
+
+
+def _recomputed(record: ChargeRecordBody, evidence: Evidence, parts: _Parts, issuer: PublicKey, platform: PublicKey) -> Charge:
+    """Derive the bill again and compare it with the record."""
+    least_total = _confirmed_total(record, parts, issuer, platform)
+    _require_basis(record, evidence)
+    _require_start_time(record, evidence)
+    charged = lowered(charge(evidence, record.basis, record.start_time), least_total)
+    if (charged.duration_s, charged.energy_wh) != (record.duration_s, record.energy_wh):
+        raise Rejected(Reason.BILL_SESSION)
+    amounts = (charged.lines, charged.excl_vat_minor, charged.incl_vat_minor)
+    if amounts != (record.lines, record.excl_vat_minor, record.incl_vat_minor):
+        raise Rejected(Reason.BILL_TOTAL, derived=str(charged.incl_vat_minor), billed=str(record.incl_vat_minor))
+    if record.incl_vat_minor + record.deposit_claimed_minor > record.hold_minor or record.deposit_claimed_minor:
+        raise Rejected(Reason.BILL_HOLD)
+    return charged
+
+
+def _confirmed_total(record: ChargeRecordBody, parts: _Parts, issuer: PublicKey, platform: PublicKey) -> int | None:
+    """Check who let the bill become final, and give the most that the provider asked for."""
+    confirmation, silence = parts.maybe(PartKind.END_CONFIRMATION), parts.maybe(PartKind.SILENCE_DECISION)
+    if silence is not None:
+        if open_signed(SilenceDecisionBody, silence, platform).body.order_id != record.order_id:
+            raise Rejected(Reason.CONFIRMATION_FOREIGN)
+        return None
+    if confirmation is None:
+        raise Rejected(Reason.PART_MISSING, part="END_CONFIRMATION")
+    body = open_signed(EndConfirmationBody, confirmation, issuer).body
+    end = parts.maybe(PartKind.END_RECEIPT)
+    ended: Digest | None = Digest(digest_of(EndReceiptBody, end)) if end else None
+    if (body.order_id, body.end_receipt_hash) != (record.order_id, ended):
+        raise Rejected(Reason.CONFIRMATION_FOREIGN)
+    return body.total_minor_max
+
+
+def _require_basis(record: ChargeRecordBody, evidence: Evidence) -> None:
+    """Raise unless the bill rests on the best evidence; a battery that stayed away may be charged to its caps."""
+    stayed_away = record.kind is Kind.BATTERY and evidence.end is None and record.basis is ChargeBasis.CAP
+    if record.basis is not best_basis(evidence) and not stayed_away:
+        raise Rejected(Reason.BILL_BASIS, basis=record.basis.name)
+
+
+def _require_start_time(record: ChargeRecordBody, evidence: Evidence) -> None:
+    """Raise unless billing began at the receipt's time, or between the voucher's not-before and it."""
+    assert evidence.start is not None
+    earliest = of_unix_s(evidence.voucher.not_before_unix_s)
+    if not earliest <= record.start_time <= max(earliest, evidence.start.start_time):
+        raise Rejected(Reason.BILL_SESSION, problem="its start is outside the voucher's window and the receipt's time")

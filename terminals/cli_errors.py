@@ -1,1 +1,0 @@
-from energyshare.program import *  # noqa

@@ -1,1 +1,0 @@
-from energyshare.home import *  # noqa

@@ -1,0 +1,239 @@
+"""One stream to the cloud: frames of a link over gRPC, with its journal.
+
+`Terminal` is what both programs build on: it gives every received message to a handler inside one journal transaction,
+together with the answers, and acknowledges only then. A message that the handler fails on is kept aside, so that one bad
+message never stops the rest.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import grpc
+
+from energyshare import __version__
+from energyshare.errors import Reason, Rejected, Unavailable
+from energyshare.messages import Message
+from energyshare.v1 import stream_pb2, stream_pb2_grpc
+from energyshare.values import Number, OrderId
+from energyshare.wire import Envelope, encode_envelope, split_envelope
+from terminals.identity import Identity, channel_credentials
+from terminals.journal import Journal
+from terminals.link import Conversation, Frame, Link, Opened, Refusal, Unreadable
+
+logger = logging.getLogger(__name__)
+
+CONNECT_WITHIN_S = 5
+CHANNEL_OPTIONS = (
+    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.enable_retries", 0),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+)
+
+
+class Closed(Unavailable):
+    """The cloud closed the stream and said why."""
+
+    def __init__(self, reason: str, hint: str = "try again in a moment") -> None:
+        super().__init__(f"the cloud closed the stream: {reason}", hint)
+        self.reason = reason
+
+
+class Handler(Protocol):
+    """What a program does with messages; called inside a journal transaction."""
+
+    def handle(self, order_id: OrderId | None, message: Message) -> None:
+        """Take a message; answers are said through the terminal."""
+
+    def refused(self, refusal: Refusal) -> None:
+        """Take note that the cloud has no such conversation."""
+
+
+class Terminal:
+    """A journal, a link, and the stream between them and the cloud."""
+
+    def __init__(self, identity: Identity, journal: Journal) -> None:
+        self.identity = identity
+        self.journal = journal
+        self._link = Link(journal, _encode, _decode)
+        self._changed = asyncio.Event()
+        self._something_to_send = asyncio.Event()
+
+    def say(self, order_id: OrderId | None, message: Message) -> Number:
+        """Say a message, inside a journal transaction; it leaves when that is committed and a stream is open."""
+        number = self._link.say(order_id, message)
+        self._something_to_send.set()
+        return number
+
+    async def changed(self) -> None:
+        """Wait until a frame was taken."""
+        await self._changed.wait()
+        self._changed.clear()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether the cloud has acknowledged everything that was said."""
+        return not self.journal.waiting()
+
+    @asynccontextmanager
+    async def connected(self, handler: Handler) -> AsyncIterator[asyncio.Task[None]]:
+        """Open a stream and serve it in the background while the body runs; the task given ends when the stream does.
+
+        Raises: Unavailable when no address answers, Closed when the cloud refuses, Rejected{INCARNATION_CHANGED}.
+        """
+        failure: Exception = Unavailable("this terminal knows no address of its cloud", "enroll it again")
+        for address in self.identity.stream_addresses:
+            async with grpc.aio.secure_channel(address, channel_credentials(self.identity), CHANNEL_OPTIONS) as channel:
+                call = stream_pb2_grpc.TerminalServiceStub(channel).Connect()
+                try:
+                    await self._greet(call)
+                except (Unavailable, grpc.aio.AioRpcError, TimeoutError, asyncio.InvalidStateError) as error:
+                    call.cancel()
+                    failure = _why(error, address)
+                    if isinstance(failure, Closed):
+                        break
+                    continue
+                serving = asyncio.create_task(self._serve(call, handler))
+                try:
+                    yield serving
+                finally:
+                    await self._leave(call, serving)
+                return
+        raise failure
+
+    async def _greet(self, call: "Call") -> None:
+        async with asyncio.timeout(CONNECT_WITHIN_S):
+            with self.journal.transaction():
+                incarnation = self.journal.incarnation()
+            hello = stream_pb2.Hello(incarnation=incarnation, program=f"energyshare/{__version__}")
+            await call.write(stream_pb2.ConnectRequest(hello=hello))
+            answer = await call.read()
+        if not isinstance(answer, stream_pb2.ConnectResponse):
+            raise Unavailable("the cloud ended the stream")
+        if answer.WhichOneof("message") == "goodbye":
+            raise _closed(answer.goodbye)
+        self._require_known_cloud(answer.welcome.incarnation)
+
+    def _require_known_cloud(self, incarnation: bytes) -> None:
+        known = self.journal.meta("cloud")
+        if known is None:
+            with self.journal.transaction():
+                self.journal.set_meta("cloud", incarnation)
+        elif known != incarnation:
+            raise Rejected(Reason.INCARNATION_CHANGED)
+
+    async def _serve(self, call: "Call", handler: Handler) -> None:
+        self._link.reconnected()
+        self._something_to_send.set()
+        writing = asyncio.create_task(self._write(call))
+        try:
+            while isinstance(response := await call.read(), stream_pb2.ConnectResponse):
+                if response.WhichOneof("message") == "goodbye":
+                    raise _closed(response.goodbye)
+                self._take(_frame_of(response.frame), handler)
+        finally:
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+
+    def _take(self, frame: Frame, handler: Handler) -> None:
+        """Take a frame in one transaction: messages, their effects, the answers to them."""
+        with self.journal.transaction():
+            self._link.take(frame, lambda order_id, message: self._deliver(order_id, message, handler), handler.refused)
+        self._something_to_send.set()
+        self._changed.set()
+
+    def _deliver(self, order_id: OrderId | None, message: Message | Unreadable, handler: Handler) -> None:
+        said = self._link.said
+        try:
+            with self.journal.attempt():
+                if isinstance(message, Unreadable):
+                    raise Rejected(Reason.MALFORMED, problem=message.problem)
+                handler.handle(order_id, message)
+        except Exception as error:
+            logger.exception("a message could not be handled and is kept aside")
+            self._link.undo(said)
+            key = (order_id or b"") + self.journal.head(order_id).last_in.to_bytes(8, "big")
+            self.journal.put_document("failed", key, f"{type(message).__name__}: {error!r}".encode())
+
+    async def _write(self, call: "Call") -> None:
+        while True:
+            await self._something_to_send.wait()
+            self._something_to_send.clear()
+            while (frame := self._link.next_frame()) is not None:
+                await call.write(stream_pb2.ConnectRequest(frame=_proto_of(frame)))
+
+    async def _leave(self, call: "Call", serving: asyncio.Task[None]) -> None:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        try:
+            async with asyncio.timeout(1):
+                await call.write(stream_pb2.ConnectRequest(goodbye=stream_pb2.Goodbye(reason="DONE")))
+                await call.done_writing()
+        except (TimeoutError, grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            logger.debug("the stream was gone before our goodbye")
+        call.cancel()
+
+
+Call = grpc.aio.StreamStreamCall[stream_pb2.ConnectRequest, stream_pb2.ConnectResponse]
+
+
+def raised_by(serving: asyncio.Task[None]) -> Exception:
+    """Say why a stream ended."""
+    error = serving.exception() if serving.done() and not serving.cancelled() else None
+    if isinstance(error, grpc.aio.AioRpcError):
+        return _why(error, "the cloud")
+    if isinstance(error, Exception):
+        return error
+    return Unavailable("the stream to the cloud broke off")
+
+
+def _encode(conversation: Conversation, number: Number, message: Message) -> bytes:
+    return encode_envelope(Envelope(conversation, number, message))
+
+
+def _decode(raw: bytes) -> Opened:
+    header, body = split_envelope(raw)
+    try:
+        message = body() if body else Unreadable("it is newer than this program")
+    except Rejected as refusal:
+        message = Unreadable(str(refusal))
+    return Opened(header.order_id, header.number, message)
+
+
+def _frame_of(proto: stream_pb2.Frame) -> Frame:
+    return Frame(
+        list(proto.envelopes),
+        {_conversation(ack.order_id): ack.number for ack in proto.acks},
+        [Refusal(_conversation(r.order_id), r.number, r.reason, dict(r.metadata)) for r in proto.refusals],
+    )
+
+
+def _proto_of(frame: Frame) -> stream_pb2.Frame:
+    proto = stream_pb2.Frame(envelopes=frame.envelopes)
+    for conversation, number in frame.acks.items():
+        proto.acks.add(order_id=conversation or b"", number=number)
+    return proto
+
+
+def _conversation(order_id: bytes) -> Conversation:
+    return OrderId(order_id) if order_id else None
+
+
+def _closed(goodbye: stream_pb2.Goodbye) -> Exception:
+    if goodbye.reason in Reason.__members__:
+        return Rejected(Reason(goodbye.reason), **dict(goodbye.metadata))
+    return Closed(goodbye.reason)
+
+
+def _why(error: BaseException, address: str) -> Exception:
+    if isinstance(error, Unavailable):
+        return error
+    if isinstance(error, grpc.aio.AioRpcError) and "CERTIFICATE" in (error.details() or ""):
+        return Unavailable(f"{address} is not the cloud of this home's certificates", "enroll again")
+    return Unavailable(f"the cloud does not answer at {address}", "everything is kept; run energyshare sync when it is back")
