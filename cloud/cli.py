@@ -15,13 +15,12 @@ from typing import Any
 import click
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
-from rich.table import Table
 
 from cloud.config import CloudHome
 from cloud.pump import system_now
 from energyshare.errors import Unavailable
 from energyshare.home import lock_home
-from energyshare.program import Program, console
+from energyshare.program import Program, console, table
 from energyshare.signing import SigningKey
 from energyshare.v1 import operator_pb2 as pb
 from energyshare.values import Currency, Minor, Money, id_text
@@ -317,10 +316,7 @@ def _with_readable_ids(value: Any) -> Any:
 
 
 def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*row)
-    out.print(table)
+    out.print(table(columns, rows))
 
 
 def _orders_table(answer: pb.ListOrdersResponse) -> None:

@@ -34,7 +34,7 @@ from energyshare.credentials import (
 )
 from energyshare.errors import Reason, Rejected
 from energyshare.signing import Label, digest
-from energyshare.values import ChargeBasis, Digest, Kind, PartKind, PublicKey, Role, of_unix_s
+from energyshare.values import ChargeBasis, Digest, Kind, Minor, PartKind, PublicKey, Role, of_unix_s
 from energyshare.wire import Bundle, digest_of, open_signed
 
 BODIES = {
@@ -218,7 +218,7 @@ def _recomputed(record: ChargeRecordBody, evidence: Evidence, parts: _Parts, iss
     return charged
 
 
-def _confirmed_total(record: ChargeRecordBody, parts: _Parts, issuer: PublicKey, platform: PublicKey) -> int | None:
+def _confirmed_total(record: ChargeRecordBody, parts: _Parts, issuer: PublicKey, platform: PublicKey) -> Minor | None:
     """Check who let the bill become final, and give the most that the provider asked for."""
     confirmation, silence = parts.maybe(PartKind.END_CONFIRMATION), parts.maybe(PartKind.SILENCE_DECISION)
     if silence is not None:

@@ -4,10 +4,12 @@ An error is one line `PROGRAM: error: …`, and what to do about it another, `PR
 """
 
 import sys
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
 from rich.console import Console
+from rich.table import Table
 
 from energyshare.errors import Corrupt, EnergyShareError, Rejected, Unavailable
 
@@ -35,6 +37,14 @@ class Program(click.Group):
 def console() -> Console:
     """Give where results go: as wide as the terminal, or wide enough where there is none."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Give a plain table."""
+    shown = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        shown.add_row(*row)
+    return shown
 
 
 def tell(ctx: click.Context, sentence: str, hint: str | None) -> None:

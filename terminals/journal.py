@@ -176,6 +176,10 @@ class Journal:
             for key, body in self._db.execute("SELECT key, body FROM documents WHERE kind = ? ORDER BY key", (kind,))
         ]
 
+    def drop_document(self, kind: str, key: bytes) -> None:
+        """Forget a document."""
+        self._db.execute("DELETE FROM documents WHERE kind = ? AND key = ?", (kind, key))
+
     def put_document(self, kind: str, key: bytes, body: bytes) -> None:
         """Store a document."""
         self._db.execute("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", (kind, key, body))

@@ -19,7 +19,7 @@ from cloud.domain.order import (
     Timer,
     Wait,
 )
-from cloud.domain.screening import AssetRecord, Candidate, distance_m, screen
+from cloud.domain.screening import AssetRecord, Candidate, screen
 from cloud.domain.settings import Settings
 from energyshare.bodies import OfferBody
 from energyshare.bound import price_bound
@@ -37,6 +37,7 @@ from energyshare.messages import (
     Screened,
     Withdrawn,
 )
+from energyshare.places import distance_m
 from energyshare.signing import Label, digest
 from energyshare.tariff import TariffError
 from energyshare.values import Instant, Kind, Minor, OrderId, OrderState, PartKind, TerminalId, later, of_unix_s

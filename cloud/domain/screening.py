@@ -7,10 +7,10 @@ counted under one reason, the first that applies; the nearest are named, so that
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from math import asin, cos, radians, sin, sqrt
 
 from energyshare.bound import price_bound
 from energyshare.messages import Demand, Exclusion
+from energyshare.places import distance_m
 from energyshare.tariff import Tariff, TariffError, tariff_of
 from energyshare.values import (
     AssetId,
@@ -30,7 +30,6 @@ from energyshare.values import (
 )
 
 NEAREST_MAX = 64
-EARTH_RADIUS_M = 6_371_008.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +111,6 @@ def screen(
         tuple(Exclusion(reason, count) for reason, count in counts.most_common()),
         tuple(excluded[:NEAREST_MAX]),
     )
-
-
-def distance_m(one: Place, other: Place) -> Metres:
-    """Give the great-circle distance. Source: haversine formula, mean earth radius."""
-    north_1, north_2 = radians(one.latitude_e7 / 1e7), radians(other.latitude_e7 / 1e7)
-    east = radians((other.longitude_e7 - one.longitude_e7) / 1e7)
-    half = sin((north_2 - north_1) / 2) ** 2 + cos(north_1) * cos(north_2) * sin(east / 2) ** 2
-    return Metres(round(2 * EARTH_RADIUS_M * asin(sqrt(min(1.0, half)))))
 
 
 def wanted_caps(demand: Demand, asset: AssetRecord) -> tuple[EnergyWh, DurationS]:

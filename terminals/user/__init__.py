@@ -1,0 +1,1 @@
+"""The user terminal: demands, selects, starts, ends, pays; offline for all that needs no cloud."""

@@ -1,0 +1,277 @@
+"""A cloud on a database file, and terminals with real keys that talk to it in real envelopes.
+
+What a terminal says goes the whole way: sealed bodies, envelope bytes, the gateway's checks, the processor. Time is
+`cloud.now`, and moves only when a test moves it.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Engine
+
+from cloud import commands
+from cloud.domain.audit import Audit
+from cloud.domain.ledger import Balance, provider_account, user_account
+from cloud.domain.settings import Settings
+from cloud.gateway.checks import Checks
+from cloud.processor import Command, Item, Outcome, Presence, Processor
+from cloud.sealing import PlatformKey
+from cloud.store import people
+from cloud.store.database import open_reader, open_writer
+from cloud.store.readers import Readers
+from cloud.work import Inbound, Peer, WorkingSet
+from energyshare.bodies import Asset, GrantBody, Verified
+from energyshare.messages import Inventory, Message, RejectedMessage
+from energyshare.signing import Label, SigningKey, derive_id, digest
+from energyshare.values import (
+    AccountId,
+    AssetId,
+    AssetState,
+    Connector,
+    Currency,
+    DeviceId,
+    EnergyWh,
+    Instant,
+    Kind,
+    Minor,
+    Number,
+    OrderId,
+    Percent,
+    Place,
+    PowerW,
+    ProviderId,
+    RequestId,
+    Role,
+    SubjectId,
+    TerminalId,
+    UnixS,
+    later,
+    unix_s,
+)
+from energyshare.wire import Envelope, decode_envelope, encode_envelope, seal
+
+M = TypeVar("M", bound=Message)
+
+T0 = Instant(1_795_341_600_000_000)  # 2026-11-22 10:00 UTC
+CNY = Currency("CNY")
+SQUARE = Place(303_000_000, 1_201_500_000)
+FUNDS = Minor(100_000)
+
+
+def key(name: str) -> SigningKey:
+    return SigningKey(sha256(name.encode()).digest())
+
+
+ROOT, PLATFORM, STRANGER_ROOT = key("root"), key("platform"), key("another root")
+
+
+def grant(subject: bytes, role: Role, of: SigningKey, owner: bytes | None = None, **changes: Any) -> Verified[GrantBody]:
+    signer = changes.pop("root", ROOT)
+    start = unix_s(later(T0, -86_400))
+    owner_id = ProviderId(owner) if owner else None
+    body = GrantBody(SubjectId(subject), role, of.public, start, UnixS(start + 365 * 86_400), owner_id)
+    return seal(replace(body, **changes), signer)
+
+
+def tariff_bytes(*components: tuple[str, str], currency: str = "CNY", vat: str = "13", **more: Any) -> bytes:
+    parts = [{"type": kind, "price": price, "vat": vat, "step_size": 1} for kind, price in components]
+    return json.dumps({"currency": currency, "elements": [{"price_components": parts}], **more}).encode()
+
+
+OUTLET_TARIFF = tariff_bytes(("ENERGY", "1.20"), ("TIME", "0.60"))
+BATTERY_TARIFF = tariff_bytes(("TIME", "2.00"), ("FLAT", "1.00"))
+FREE_TARIFF = tariff_bytes(("ENERGY", "0"))
+TARIFFS = {digest(Label.TARIFF, body): body for body in (OUTLET_TARIFF, BATTERY_TARIFF, FREE_TARIFF)}
+TARIFF_HASHES = {body: hashed for hashed, body in TARIFFS.items()}
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A terminal or device as it was enrolled."""
+
+    name: str
+    role: str
+    id: bytes
+    owner: bytes
+    key: SigningKey
+
+    @property
+    def peer(self) -> Peer:
+        return Peer(TerminalId(self.id), self.role, AccountId(self.owner), self.key.public, self.name)
+
+    @property
+    def grant(self) -> Verified[GrantBody]:
+        if self.role == "device":
+            return grant(self.id, Role.DEVICE, self.key, self.owner)
+        return grant(self.id, Role.ISSUER, self.key)
+
+
+Roster = dict[str, Identity]
+
+ENROLLED = (
+    *(("ann", "user", ""), ("ben", "user", ""), ("eve", "user", "")),
+    *(("sun", "provider", ""), ("moon", "provider", ""), ("rain", "provider", "")),
+    *(("sun-outlet", "device", "sun"), ("sun-battery", "device", "sun"), ("sun-free", "device", "sun")),
+    ("moon-outlet", "device", "moon"),
+)
+ASSETS = (
+    ("sun", "sun-outlet", Kind.ENERGY, OUTLET_TARIFF, 0),
+    ("sun", "sun-battery", Kind.BATTERY, BATTERY_TARIFF, 5_000),
+    ("sun", "sun-free", Kind.ENERGY, FREE_TARIFF, 0),
+    ("moon", "moon-outlet", Kind.ENERGY, OUTLET_TARIFF, 0),
+)
+
+
+def asset_of(roster: Roster, device: str, **changes: Any) -> Asset:
+    """The asset that goes with a device; a station of its own, at the square."""
+    owner, _, kind, tariff, deposit = next(row for row in ASSETS if row[1] == device)
+    asset = Asset(
+        asset_id=AssetId(derive_id(Label.ASSET_ID, roster[owner].id, device)),
+        device_id=DeviceId(roster[device].id),
+        station=f"{device} station",
+        name=device,
+        kind=kind,
+        place=SQUARE,
+        connector=Connector.NONE if kind is Kind.BATTERY else Connector.GBT_AC,
+        power_w=PowerW(7_000),
+        capacity_wh=EnergyWh(10_000 if kind is Kind.BATTERY else 0),
+        soc_pct=Percent(100),
+        soh_pct=None,
+        time_zone="Asia/Shanghai",
+        state=AssetState.AVAILABLE,
+        version=Number(1),
+        tariff_hash=TARIFF_HASHES[tariff],
+        deposit_minor=Minor(deposit),
+    )
+    return replace(asset, **changes)
+
+
+@dataclass
+class Cloud:
+    """The processor with its database; `letters` holds all that was sent, in its order."""
+
+    path: Path
+    roster: Roster
+    settings: Settings = Settings()
+    now: Instant = T0
+    letters: list[tuple[TerminalId, Envelope]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.engine: Engine = open_writer(self.path)
+        self.readers = Readers(open_reader(self.path))
+        self.checks = Checks(ROOT.public, self.readers.order_keys)
+        self.platform = PlatformKey(PLATFORM, grant(b"C" * 16, Role.PLATFORM, PLATFORM).signed)
+        self.processor = Processor(self.engine, self.platform, self.settings)
+        self.numbers: dict[tuple[bytes, OrderId | None], int] = {}
+
+    def close(self) -> None:
+        self.engine.dispose()
+        self.readers._engine.dispose()
+
+    def process(self, *items: Item, fire_timers: bool = False) -> Outcome:
+        """Give the processor a batch, and post what comes of it."""
+        outcome = self.processor.process(items, self.now, fire_timers=fire_timers)
+        self.letters += [(out.terminal, decode_envelope(out.raw)) for out in outcome.envelopes]
+        return outcome
+
+    def inbound(self, name: str, order: OrderId | None, message: Message, number: int | None = None) -> Inbound:
+        """Open an envelope as the gateway does; without a number it is the next of its conversation."""
+        identity = self.roster[name]
+        if number is None:
+            number = self.numbers[identity.id, order] = self.numbers.get((identity.id, order), 0) + 1
+        return self.checks.open(identity.peer, encode_envelope(Envelope(order, Number(number), message)))
+
+    def say(self, name: str, order: OrderId | None, message: Message, number: int | None = None) -> Outcome:
+        """Let a terminal say one thing, alone in its batch."""
+        return self.process(self.inbound(name, order, message, number))
+
+    def run(self, call: Callable[[WorkingSet, Instant], Any]) -> Any:
+        """Run a command through the processor."""
+        answers: list[Any] = []
+        for reply, answer in self.process(Command(call, answers.append)).replies:
+            reply(answer)
+        return answers[0]
+
+    def pass_s(self, seconds: int) -> Outcome:
+        """Let time go by, and the timers fire."""
+        self.now = later(self.now, seconds)
+        return self.process(fire_timers=True)
+
+    def told(self, name: str, kind: type[M]) -> list[M]:
+        """What a terminal was told of one kind, oldest first."""
+        return [e.message for to, e in self.letters if to == self.roster[name].id and isinstance(e.message, kind)]
+
+    def top_up(self, name: str, amount: int, request: bytes = b"r" * 16, currency: Currency = CNY) -> Any:
+        account = AccountId(self.roster[name].owner)
+        return self.run(lambda work, now: commands.top_up(work, account, RequestId(request), Minor(amount), currency, now))
+
+    def balance(self, name: str) -> Balance:
+        identity = self.roster[name]
+        if identity.role == "user":
+            return people.balance_of_account(self.readers, user_account(AccountId(identity.owner)))
+        return people.balance_of_account(self.readers, provider_account(ProviderId(identity.id)))
+
+    def order(self, order: OrderId) -> Any:
+        return people.order(self.readers, order)
+
+    def money(self, order: OrderId) -> list[tuple[str, int]]:
+        """The reasons and amounts of an order's rows in the ledger."""
+        return [(row.reason, row.amount_minor) for row in people.money(self.readers, order)]
+
+    def audit(self) -> Audit:
+        return people.check_ledger(self.readers)
+
+
+def refusals(cloud: Cloud, outcome: Outcome, name: str) -> list[str]:
+    """The reasons for which an outcome refuses a terminal something."""
+    terminal = cloud.roster[name].id
+    messages = [decode_envelope(out.raw).message for out in outcome.envelopes if out.terminal == terminal]
+    answered = [message.reason for message in messages if isinstance(message, RejectedMessage)]
+    return answered + [refusal.reason.value for refusal in outcome.refusals if refusal.terminal == terminal]
+
+
+def found_cloud(path: Path) -> Roster:
+    """Make a database with everyone enrolled, all assets known and the users' wallets filled."""
+    cloud = Cloud(path, {})
+    for name, role, owner in ENROLLED:
+        cloud.roster[name] = enroll(cloud, name, role, owner)
+    for provider in ("sun", "moon"):
+        assets = tuple(asset_of(cloud.roster, row[1]) for row in ASSETS if row[0] == provider)
+        tariffs = tuple(dict.fromkeys(row[3] for row in ASSETS if row[0] == provider))
+        cloud.say(provider, None, Inventory(assets, tariffs))
+    for user in ("ann", "ben"):
+        cloud.top_up(user, FUNDS)
+    cloud.close()
+    return cloud.roster
+
+
+def enroll(cloud: Cloud, name: str, role: str, owner: str) -> Identity:
+    request = RequestId(sha256(name.encode()).digest()[:16])
+    token = cloud.run(lambda work, now: commands.create_token(work, request, b"secret", role, name, now))
+    given = commands.Enrollment(token.text, role, key(name).public, owner, b"certificate", "1", later(T0, 86_400))
+    enrolled = cloud.run(lambda work, now: commands.enroll(work, given, now))
+    return Identity(name, role, enrolled.subject_id, enrolled.owner_id, key(name))
+
+
+def reopened(template: Path, path: Path, roster: Roster, **more: Any) -> Cloud:
+    """Open a copy of a database that `found_cloud` made, with every provider online."""
+    shutil.copy(template, path)
+    cloud = Cloud(path, roster, **more)
+    cloud.numbers = {(roster[name].id, None): 1 for name in ("sun", "moon")}
+    cloud.process(*(Presence(ProviderId(i.id), True) for i in roster.values() if i.role == "provider"))
+    return cloud
+
+
+def parts_of(cloud: Cloud, order: OrderId) -> Sequence[tuple[int, bytes]]:
+    """Kind and bytes of an order's stored parts."""
+    from sqlalchemy import select
+
+    from cloud.store import tables as t
+
+    rows = cloud.readers.rows(select(t.order_parts).where(t.order_parts.c.order_id == order))
+    return [(row.kind, row.signed) for row in rows]
