@@ -174,11 +174,11 @@ def test_a_thousand_assets_are_screened_and_the_nearest_named() -> None:
             asset_id=AssetId(n.to_bytes(16, "big")),
             station=f"S{n % 300}",
             name=f"N{n}",
-            place=Place(SQUARE.latitude_e7 + n * 40, SQUARE.longitude_e7),
+            place=Place(SQUARE.latitude_e7 + n * 100, SQUARE.longitude_e7),
         )
         for n in range(1_000)
     ]
-    found = screened(DEMAND, *reversed(assets))
+    found = screened(replace(DEMAND, radius_m=Metres(2_000)), *reversed(assets))
     assert [c.asset.name for c in found.candidates] == [f"N{n}" for n in range(8)]
     assert (found.examined, sum(e.count for e in found.exclusions), len(found.nearest)) == (1_000, 992, NEAREST_MAX)
     assert found.nearest[0].name == "N8"
