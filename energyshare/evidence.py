@@ -56,8 +56,7 @@ class Proof:
 
     record: Verified[ChargeRecordBody]
     charge: Charge
-    offer: OfferBody
-    voucher: VoucherBody
+    evidence: Evidence
 
 
 def verify_bundle(bundle: Bundle, root: PublicKey) -> Proof:
@@ -78,7 +77,7 @@ def verify_bundle(bundle: Bundle, root: PublicKey) -> Proof:
     _require_agreed(record.body, offer, voucher, parts)
     session = _session(record.body, offer.body, voucher, issuer.body.public_key, parts, root)
     charged = _recomputed(record.body, session, parts, issuer.body.public_key, platform.body.public_key)
-    return Proof(record, charged, offer.body, voucher.body)
+    return Proof(record, charged, session)
 
 
 class _Parts:

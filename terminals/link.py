@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Protocol
 
+from energyshare.frames import fitting
 from energyshare.messages import Message
 from energyshare.values import Number, OrderId
-
-FRAME_ENVELOPES_MAX = 256
 
 Conversation = OrderId | None
 """An order's, or None for the conversation with the terminal itself."""
@@ -144,7 +143,8 @@ class Link:
         """Give what is to be sent; None when there is nothing."""
         if not self._unsent and not self._acks:
             return None
-        envelopes, self._unsent = self._unsent[:FRAME_ENVELOPES_MAX], self._unsent[FRAME_ENVELOPES_MAX:]
+        count = fitting(self._unsent)
+        envelopes, self._unsent = self._unsent[:count], self._unsent[count:]
         acks, self._acks = self._acks, {}
         return Frame(tuple(envelopes), acks)
 

@@ -26,6 +26,7 @@ from terminals.link import Conversation, Frame, Link, Opened, Refusal, Unreadabl
 logger = logging.getLogger(__name__)
 
 CONNECT_WITHIN_S = 5
+KEPT = "everything is kept, and goes out when it is back"
 CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", 4 * 1024 * 1024),
     ("grpc.http2.bdp_probe", 0),
@@ -236,4 +237,6 @@ def _why(error: BaseException, address: str) -> Exception:
         return error
     if isinstance(error, grpc.aio.AioRpcError) and "CERTIFICATE" in (error.details() or ""):
         return Unavailable(f"{address} is not the cloud of this home's certificates", "enroll again")
-    return Unavailable(f"the cloud does not answer at {address}", "everything is kept; run energyshare sync when it is back")
+    if isinstance(error, grpc.aio.AioRpcError) and error.code() is not grpc.StatusCode.UNAVAILABLE:
+        return Unavailable(f"the stream to {address} failed: {error.code().name} {error.details()}", KEPT)
+    return Unavailable(f"the cloud does not answer at {address}", KEPT)

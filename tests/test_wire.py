@@ -8,11 +8,10 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import pytest
-from google.protobuf.descriptor import Descriptor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energyshare import bodies, messages
+from energyshare import bodies, wire
 from energyshare.bodies import Between, GrantBody, VoucherBody
 from energyshare.errors import Reason, Rejected
 from energyshare.messages import Cancel, Demand, Message, NotSelected, OrderClosed
@@ -21,13 +20,17 @@ from energyshare.v1 import order_pb2, signed_pb2, stream_pb2
 from energyshare.values import (
     BYTE_LENGTHS,
     RANGES,
+    DeviceId,
     Digest,
     DurationS,
     EnergyWh,
     Epoch,
     Instant,
+    Kind,
+    Metres,
     Number,
     OrderId,
+    OrderState,
     Place,
     Role,
     Serial,
@@ -161,9 +164,7 @@ def test_every_signed_body_has_a_label_of_its_own() -> None:
     }
 
 
-def descriptor_of(cls: type) -> Descriptor:
-    from energyshare import wire
-
+def descriptor_of(cls: type) -> Any:
     return wire._proto_class(cls).DESCRIPTOR
 
 
@@ -171,7 +172,7 @@ def descriptor_of(cls: type) -> Descriptor:
 
 VOUCHER = VoucherBody(
     order_id=OrderId(b"O" * 16),
-    device_id=bodies.DeviceId(b"D" * 16),
+    device_id=DeviceId(b"D" * 16),
     holder_key=KEY.public,
     energy_wh_max=EnergyWh(10**9),
     duration_s_max=DurationS(604_800),
@@ -246,9 +247,9 @@ def test_what_is_no_time_is_refused(seconds: int, nanos: int) -> None:
 
 
 DEMAND = Demand(
-    kinds=(bodies.Kind.ENERGY,),
+    kinds=(Kind.ENERGY,),
     place=Place(1, 1),
-    radius_m=messages.Metres(1),
+    radius_m=Metres(1),
     energy_wh=None,
     duration_s=None,
     service_items=(),
@@ -352,7 +353,7 @@ def test_an_empty_message_is_a_message() -> None:
 
 SAMPLES = [
     encode_envelope(Envelope(OrderId(b"O" * 16), Number(1), message))
-    for message in (DEMAND, Cancel("X"), OrderClosed(messages.OrderState.EXPIRED, "X"))
+    for message in (DEMAND, Cancel("X"), OrderClosed(OrderState.EXPIRED, "X"))
 ]
 
 

@@ -37,7 +37,7 @@ from energyshare.messages import (
     Screened,
     Withdrawn,
 )
-from energyshare.places import distance_m
+from energyshare.places import distance_m, place_name
 from energyshare.signing import Label, digest
 from energyshare.tariff import TariffError
 from energyshare.values import Instant, Kind, Minor, OrderId, OrderState, PartKind, TerminalId, later, of_unix_s
@@ -115,7 +115,7 @@ def take_offer(order: Order, message: OfferMade, sender: Sender, facts: Facts, n
     )
     return Decision(
         order.with_offer(standing),
-        f"{offer.asset.station}/{offer.asset.name}, at most {standing.hold_minor} held",
+        f"{place_name(offer.asset.station, offer.asset.name)}, at most {standing.hold_minor} held",
         (Send(order.user, Offer(message.offer.signed, message.grant.signed)),),
         (StoredPart(PartKind.OFFER, message.offer.digest, message.offer.signed),),
     )

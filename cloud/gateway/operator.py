@@ -19,6 +19,7 @@ from energyshare import __version__
 from energyshare.bodies import GrantBody
 from energyshare.credentials import open_grant
 from energyshare.errors import Reason, Rejected
+from energyshare.places import place_name
 from energyshare.rpc_errors import refusing
 from energyshare.v1 import operator_pb2 as pb
 from energyshare.v1 import operator_pb2_grpc
@@ -209,7 +210,7 @@ def _summary(row: Any) -> pb.OrderSummary:
         kind=Kind(row.kind).name if row.kind else row.kinds,
         user_name=row.user_name,
         provider_name=row.provider_name or "",
-        asset_name=f"{row.station}/{row.asset_name}" if row.asset_name else "",
+        asset_name=place_name(row.station, row.asset_name) if row.asset_name else "",
         created_time=_time(row.created),
         total_minor=row.total_minor,
         hold_minor=row.hold_minor,

@@ -22,12 +22,12 @@ from cloud.pump import Pump, system_now
 from cloud.store.readers import Readers
 from cloud.work import Inbound
 from energyshare.errors import Rejected
+from energyshare.frames import FRAME_ENVELOPES_MAX, fitting
 from energyshare.v1 import stream_pb2, stream_pb2_grpc
 from energyshare.values import Incarnation, Number, OrderId, ProviderId
 
 logger = logging.getLogger(__name__)
 
-FRAME_ENVELOPES_MAX = 256
 MAILBOX_MAX = 20_000
 HELLO_WITHIN_S = 10
 WRITE_WITHIN_S = 30
@@ -108,8 +108,9 @@ class StreamMailbox:
         await self._changed.wait()
         if self.fault is not None:
             raise self.fault
-        frame = stream_pb2.Frame(envelopes=self._envelopes[:FRAME_ENVELOPES_MAX])
-        del self._envelopes[:FRAME_ENVELOPES_MAX]
+        count = fitting(self._envelopes)
+        frame = stream_pb2.Frame(envelopes=self._envelopes[:count])
+        del self._envelopes[:count]
         for order_id, number in self._acks.items():
             frame.acks.add(order_id=order_id, number=number)
         self._acks.clear()

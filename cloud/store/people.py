@@ -55,18 +55,20 @@ def balance_of_account(readers: Readers, account: LedgerAccount) -> Balance:
 
 
 def movements(readers: Readers, account: LedgerAccount) -> list[Movement]:
-    """Give an account's latest movements, newest first."""
+    """Give an account's latest movements, newest first; holds move nothing until they are posted."""
     x = t.transfers.c
     rows = readers.rows(
-        select(t.transfers).where(or_(x.debit == account, x.credit == account)).order_by(x.row.desc()).limit(MOVEMENTS_MAX)
+        select(t.transfers)
+        .where(or_(x.debit == account, x.credit == account), x.flag.in_([Flag.POSTED, Flag.POST_PENDING]))
+        .order_by(x.row.desc())
+        .limit(MOVEMENTS_MAX)
     )
     return [_movement(row, account) for row in rows]
 
 
 def _movement(row: Any, account: LedgerAccount) -> Movement:
-    amount = row.hold_minor if row.flag == Flag.VOID_PENDING else row.amount_minor
-    is_in = row.credit == account or row.flag == Flag.VOID_PENDING
-    return Movement(Instant(row.at), amount if is_in else -amount, row.reason, row.order_id)
+    amount = row.amount_minor if row.credit == account else -row.amount_minor
+    return Movement(Instant(row.at), amount, row.reason, row.order_id)
 
 
 def orders(readers: Readers, state: OrderState | None, most: int) -> Sequence[Any]:

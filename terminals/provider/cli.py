@@ -10,6 +10,7 @@ from typing import TextIO
 import click
 
 from energyshare.home import lock_home
+from energyshare.places import place_name
 from energyshare.program import Program, console, table
 from energyshare.values import Minor, Money, OrderId, id_text
 from energyshare.wire import decode
@@ -103,7 +104,7 @@ def status_command(home: Path, as_json: bool) -> None:
     out.print(f"Provider {identity.name}: {len(assets)} assets, {waiting} messages wait for the cloud")
     for asset in assets[:20]:
         charge = "" if asset.soc_pct is None else f"  charge {asset.soc_pct} %"
-        out.print(f"  {asset.station}/{asset.name}  {asset.kind.name.lower()}  {asset.state.name.lower()}{charge}")
+        out.print(f"  {place_name(asset.station, asset.name)}  {asset.kind.name.lower()}  {asset.state.name.lower()}{charge}")
     if len(assets) > 20:
         out.print(f"  … and {len(assets) - 20} more")
     rows = [

@@ -25,7 +25,8 @@ from terminals.stream import Closed, Terminal, raised_by
 
 logger = logging.getLogger(__name__)
 
-BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+STEADY_S = 5.0  # a stream that lived as long was a good one
+BACKOFF_S = (0.2, 0.5, 1.0, 1.0, 1.0, 2.0, 5.0, 10.0)
 
 
 def system_now() -> Instant:
@@ -81,9 +82,10 @@ class Daemon:
             try:
                 await self._renew_if_needed()
                 async with self._terminal.connected(self._orders) as serving:
-                    failures = 0
+                    connected = time.monotonic()
                     announce(f"connected, {len(self._orders.catalog.assets)} assets")
                     await asyncio.wait([serving])
+                    failures = 0 if time.monotonic() - connected > STEADY_S else failures
                     _require_no_last_word(raised_by(serving))
             except Unavailable as error:
                 logger.info("%s", error)

@@ -38,6 +38,7 @@ from energyshare.messages import (
     Started,
     Voucher,
 )
+from energyshare.places import place_name
 from energyshare.values import (
     AssetId,
     DeviceId,
@@ -221,7 +222,7 @@ class ProviderOrders:
         presentable = encode_presentable(Presentable(voucher.signed, self._grant))
         self._terminal.say(order_id, Voucher(presentable))
         document.state = "AUTHORIZED"
-        document.asset = f"{offer.asset.station}/{offer.asset.name}"
+        document.asset = place_name(offer.asset.station, offer.asset.name)
         document.device_id = offer.asset.device_id
         document.holder_key = award.holder_key
 

@@ -13,6 +13,7 @@ import click
 from energyshare.errors import EnergyShareError, Reason, Rejected, Unavailable
 from energyshare.home import lock_home
 from energyshare.messages import Demand
+from energyshare.places import place_name
 from energyshare.program import Program, console, table
 from energyshare.values import (
     DurationS,
@@ -474,7 +475,7 @@ def _print_order(me: "UserTerminal", order_id: OrderId, as_json: bool) -> None:
     out.print(f"Order {order.number}: [bold]{order.state}[/] — {words.sentence_of(order)}")
     if order.selected is not None:
         offer = me.offer(order_id, order.selected)
-        out.print(f"  {offer.asset.kind.name.lower()} at {offer.asset.station}/{offer.asset.name}")
+        out.print(f"  {offer.asset.kind.name.lower()} at {place_name(offer.asset.station, offer.asset.name)}")
     if running is not None and order.state in ("ACTIVE", "ENDING"):
         evidence, cost = running
         assert evidence.start is not None

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from energyshare.bodies import BillLine, ChargeRecordBody, OfferBody
 from energyshare.evidence import Proof
+from energyshare.places import place_name
 from energyshare.program import table
 from energyshare.values import (
     Currency,
@@ -113,7 +114,7 @@ def offers_table(offers: list[tuple[OfferLine, OfferBody]]) -> Table:
             (
                 str(number) + (" (withdrawn)" if line.withdrawn else ""),
                 asset.kind.name.lower(),
-                f"{asset.station}/{asset.name}" if asset.name != asset.station else asset.name,
+                place_name(asset.station, asset.name),
                 distance_text(line.distance_m),
                 charge,
                 f"{energy_text(offer.energy_wh_max)}, {duration_text(offer.duration_s_max)}",
@@ -133,7 +134,7 @@ def receipt_lines(order_id: OrderId, record: ChargeRecordBody, offer: OfferBody,
     asset = offer.asset
     lines = [
         f"EnergyShare receipt    order {id_text(order_id)}",
-        f"  {record.kind.name.lower()} at {asset.station}/{asset.name}",
+        f"  {record.kind.name.lower()} at {place_name(asset.station, asset.name)}",
         f"  from {time_text(record.start_time)}, {duration_text(record.duration_s)}, {energy_text(record.energy_wh)}",
         "",
         *(f"  {_line_text(line, currency)}" for line in record.lines),
@@ -142,6 +143,8 @@ def receipt_lines(order_id: OrderId, record: ChargeRecordBody, offer: OfferBody,
         f"  {'VAT':<44}{money(record.incl_vat_minor - record.excl_vat_minor, currency):>18}",
         f"  {'total':<44}{money(record.incl_vat_minor, currency):>18}",
     ]
+    if record.kind is Kind.BATTERY and proof is not None:
+        lines.insert(3, f"  {_charge_text(proof)}")
     if record.kind is Kind.BATTERY:
         back = asset.deposit_minor - record.deposit_claimed_minor
         lines.append(f"  {'deposit given back':<44}{money(back, currency):>18}")
@@ -152,6 +155,14 @@ def receipt_lines(order_id: OrderId, record: ChargeRecordBody, offer: OfferBody,
         "  the bill follows from the signed evidence" if proof else "  THE BILL DOES NOT FOLLOW FROM THE EVIDENCE",
     ]
     return lines
+
+
+def _charge_text(proof: Proof) -> str:
+    """Say how charged and how healthy a battery was when it left and when it came back."""
+    start, end = proof.evidence.start, proof.evidence.end
+    out = f"{start.soc_pct} % charged, {start.soh_pct} % healthy" if start else "unknown"
+    back = f"{end.soc_pct} % charged, {end.soh_pct} % healthy" if end else "not back"
+    return f"battery out: {out}; back: {back}"
 
 
 def _line_text(line: BillLine, currency: str) -> str:

@@ -1,0 +1,16 @@
+"""How much one frame carries; both sides keep to it."""
+
+from collections.abc import Sequence
+
+FRAME_ENVELOPES_MAX = 256
+FRAME_BYTES_MAX = 512 * 1024
+
+
+def fitting(envelopes: Sequence[bytes]) -> int:
+    """Say how many envelopes the next frame takes: at least one, and as many as its bounds allow."""
+    size = 0
+    for count, raw in enumerate(envelopes):
+        size += len(raw)
+        if count == FRAME_ENVELOPES_MAX or (count and size > FRAME_BYTES_MAX):
+            return count
+    return len(envelopes)
