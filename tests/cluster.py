@@ -109,6 +109,7 @@ class Cluster:
 
     folder: Path
     settings: Mapping[str, str] = field(default_factory=dict)
+    signs_grants: bool = True
     stream_port: int = field(default_factory=free_port)
     enrollment_port: int = field(default_factory=free_port)
     cloud: Daemon | None = None
@@ -127,7 +128,7 @@ class Cluster:
     def start_cloud(self) -> Daemon:
         """Start the cloud's node on its ports."""
         listen = ["--listen", f"127.0.0.1:{self.stream_port}", "--enrollment-listen", f"127.0.0.1:{self.enrollment_port}"]
-        root = ["--root-key", str(self.home("cloud") / "root.key")]
+        root = ["--root-key", str(self.home("cloud") / "root.key")] if self.signs_grants else []
         self.cloud = self.serve("cloud", ["energyshare-cloud", "serve", *listen, *root], "cloud")
         return self.cloud
 
@@ -235,10 +236,12 @@ class Cluster:
 
 
 @contextmanager
-def cluster(settings: Mapping[str, str] | None = None, folder: Path | None = None) -> Iterator[Cluster]:
+def cluster(
+    settings: Mapping[str, str] | None = None, folder: Path | None = None, *, signs_grants: bool = True
+) -> Iterator[Cluster]:
     """Give a cluster with a running cloud, in a folder that goes away with it."""
     made = folder or Path(tempfile.mkdtemp(prefix="es-"))
-    one = Cluster(made, {"timer_grace_s": "0"} | dict(settings or {}))
+    one = Cluster(made, {"timer_grace_s": "0"} | dict(settings or {}), signs_grants)
     try:
         one.make_cloud()
         yield one
@@ -248,7 +251,7 @@ def cluster(settings: Mapping[str, str] | None = None, folder: Path | None = Non
             shutil.rmtree(made, ignore_errors=True)
 
 
-def until(what: str, holds: Any, within_s: float = 20.0) -> Any:
+def until(what: str, holds: Any, within_s: float = 20.0, every_s: float = 0.05) -> Any:
     """Ask again until something holds; gives it. Raises Failed after the time."""
     deadline = time.monotonic() + within_s
     while True:
@@ -257,7 +260,7 @@ def until(what: str, holds: Any, within_s: float = 20.0) -> Any:
             return found
         if time.monotonic() > deadline:
             raise Failed(f"{what} did not come within {within_s} s")
-        select.select([], [], [], 0.05)
+        select.select([], [], [], every_s)
 
 
 def _finished(command: Sequence[str], status: int) -> subprocess.CompletedProcess[str]:

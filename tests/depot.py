@@ -30,8 +30,10 @@ from energyshare.values import (
     id_text,
     later,
 )
+from terminals.device.client import DeviceClient
+from terminals.device.memory_file import SessionEvidence
 from terminals.journal import KeptPart
-from terminals.user.orders import UserOrder
+from terminals.user.orders import OPEN, UserOrder
 from terminals.user.terminal import UserTerminal, opened
 from tests.cluster import DAY_TARIFF, RENTAL_TARIFF, Cluster, Daemon, cluster, free_port, until
 
@@ -108,6 +110,22 @@ class Depot:
     def restart_provider(self) -> None:
         """Start the provider's daemon again."""
         self.provider = self.cluster.start_provider("depot")
+
+    def address_of(self, person: "Person", order_id: OrderId) -> str:
+        """Give where the device of a person's selected offer answers."""
+        order = person.look(order_id)
+        assert order.selected is not None
+        with opened(person.home, system_now, read_only=True) as me:
+            return self.address(me.offer(order_id, order.selected).asset.name)
+
+    def evidence(self, person: "Person", order_id: OrderId) -> tuple[SessionEvidence, ...]:
+        """Ask the device of a person's order what it has signed."""
+
+        async def asked() -> tuple[SessionEvidence, ...]:
+            async with DeviceClient(self.address_of(person, order_id)) as client:
+                return (await client.evidence(order_id))[0]
+
+        return asyncio.run(asked())
 
     def add_person(self, name: str, top_up_minor: int) -> "Person":
         """Enroll a user and pay in for it."""
@@ -206,13 +224,23 @@ class Person:
         """Exchange messages until the cloud has acknowledged all that waits."""
         self._exchange("an acknowledgement of all", lambda me: not me.has_unsent, 20)
 
-    def use(self, order_id: OrderId, address: str) -> None:
-        """Take an order with an offer to its end."""
-        self.select(order_id)
-        self.reach_state(order_id, "AUTHORIZED")
-        self.start(order_id, address)
-        self.end(order_id, address)
-        self.reach_state(order_id, "SETTLED")
+    def carry_on(self, shop: Depot, order_id: OrderId) -> str:
+        """Take an order from where it stands to its end, as one who types what `status` says; gives its last state."""
+        while (state := self.look(order_id).state) in OPEN:
+            match state:
+                case "DEMANDED":
+                    self.reach("an offer", order_id, lambda order: bool(order.offers) or order.state not in OPEN)
+                    if self.look(order_id).state == "DEMANDED":
+                        self.select(order_id)
+                case "SELECTED":
+                    self.reach("an answer", order_id, lambda order: order.state != "SELECTED")
+                case "AUTHORIZED":
+                    self.start(order_id, shop.address_of(self, order_id))
+                case "ACTIVE":
+                    self.end(order_id, shop.address_of(self, order_id))
+                case "ENDING":
+                    self.reach("a bill", order_id, lambda order: order.state != "ENDING")
+        return state
 
     def _exchange(self, what: str, holds: Callable[[UserTerminal], bool], within_s: float) -> None:
         def held() -> bool:

@@ -24,7 +24,7 @@ from energyshare.bodies import ChargeRecordBody, GrantBody, OpenedEnd, PartHash,
 from energyshare.charging import Charge, Evidence, best_basis, charge, lowered
 from energyshare.errors import Reason, Rejected
 from energyshare.messages import ConfirmEnd
-from energyshare.values import ChargeBasis, Instant, Minor, OrderState, PartKind, later
+from energyshare.values import ChargeBasis, Instant, Kind, Minor, OrderState, PartKind, later
 
 CHARGED_PARTS = (
     PartKind.OFFER,
@@ -49,6 +49,8 @@ def request_end(order: Order, message: EndRequested, sender: Sender, facts: Fact
         raise Rejected(Reason.RECEIPT_FOREIGN)
     if message.end is None and order.supply is None:
         raise Rejected(Reason.WRONG_STATE, state=order.state.name)
+    if message.end is None and order.offer.kind is Kind.BATTERY:
+        return _ask_for_return(order, message)
     ended, parts = (order, ()) if message.end is None else _end_by(order, message.end, message.grant, facts, now)
     part = StoredPart(PartKind.END_REQUEST, message.request.digest, message.request.signed)
     asked = replace(ended, end_request_hash=message.request.digest)
@@ -203,6 +205,15 @@ def _part_hashes(order: Order, parts: tuple[StoredPart, ...], evidence: Evidence
         return part.kind in CHARGED_PARTS and part.digest == chosen.get(part.kind, part.digest)
 
     return tuple(PartHash(p.kind, p.digest) for p in sorted(filter(is_used, parts), key=lambda p: p.kind))
+
+
+def _ask_for_return(order: Order, message: EndRequested) -> Decision:
+    """Pass on a request to end the rental of a battery: it ends with its lock's receipt, and is waited for as before."""
+    assert order.timer is not None
+    part = StoredPart(PartKind.END_REQUEST, message.request.digest, message.request.signed)
+    ask = ConfirmEnd(message.request.signed, None, order.timer.due, None)
+    asked = replace(order, end_request_hash=message.request.digest)
+    return Decision(asked, "the battery's return is waited for", (Send(order.provider, ask),), (part,))
 
 
 def _charge_record(order: Order, charged: Charge, parts: tuple[PartHash, ...], now: Instant) -> ChargeRecordBody:

@@ -146,7 +146,7 @@ TABLE: Mapping[OrderState, Mapping[type, Entry]] = {
         VoucherRejected: STALE,
         StartReported: Effect(delivery.confirm_same_start, (S.ACTIVE,)),
         ReadingsReported: Effect(delivery.record_readings, (S.ACTIVE,)),
-        EndRequested: Effect(ending.request_end, (S.ENDING,)),
+        EndRequested: Effect(ending.request_end, (S.ENDING, S.ACTIVE)),
         EndReported: Effect(ending.report_end, (S.ENDING,)),
         EndConfirmedBy: Reason.WRONG_STATE,
         Cancel: Reason.WRONG_STATE,

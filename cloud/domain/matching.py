@@ -96,7 +96,7 @@ def take_offer(order: Order, message: OfferMade, sender: Sender, facts: Facts, n
     if message.offer.digest in order.offers or any(same):
         raise Rejected(Reason.OFFER_EXISTS)
     _require_window(order, offer, message, facts.settings, now)
-    bound = _require_price(order.demand, offer, facts.settings)
+    bound = _require_price(order.demand, offer, facts.settings, now)
     standing = StandingOffer(
         digest=message.offer.digest,
         provider_id=offer.provider_id,
@@ -232,6 +232,8 @@ def _freed(order: Order, now: Instant) -> tuple[ledger.Transfer, ...]:
 def _require_sensible(demand: Demand, facts: Facts, now: Instant) -> None:
     if facts.open_orders >= facts.settings.open_orders_max:
         raise Rejected(Reason.TOO_MANY_OPEN_ORDERS, limit=str(facts.settings.open_orders_max))
+    if len(set(demand.kinds)) != len(demand.kinds):
+        raise Rejected(Reason.MALFORMED, field="Demand.kinds", problem="names a kind twice")
     if demand.needed_by_time < now:
         raise Rejected(Reason.NEEDED_BY_PAST)
     if demand.needed_by_time > later(now, facts.settings.needed_by_max_s):
@@ -262,6 +264,8 @@ def _require_own_asset(order: Order, offer: OfferBody, asset: AssetRecord | None
         raise Rejected(Reason.ASSET_FOREIGN)
     if asset.held_by is not None:
         raise Rejected(Reason.ASSET_TAKEN)
+    if asset.kind is Kind.BATTERY and offer.energy_wh_max > asset.capacity_wh:
+        raise Rejected(Reason.OFFER_CAPS, capacity_wh=str(asset.capacity_wh))
 
 
 def _require_window(order: Order, offer: OfferBody, message: OfferMade, settings: Settings, now: Instant) -> None:
@@ -273,7 +277,7 @@ def _require_window(order: Order, offer: OfferBody, message: OfferMade, settings
         raise Rejected(Reason.GRANT_EXPIRED)
 
 
-def _require_price(demand: Demand, offer: OfferBody, settings: Settings) -> Minor:
+def _require_price(demand: Demand, offer: OfferBody, settings: Settings, now: Instant) -> Minor:
     """Check caps, tariff and estimate; give the most that the offer can cost."""
     if offer.currency != settings.currency:
         raise Rejected(Reason.CURRENCY_MISMATCH, needed=settings.currency, given=offer.currency)
@@ -281,7 +285,7 @@ def _require_price(demand: Demand, offer: OfferBody, settings: Settings) -> Mino
         raise Rejected(Reason.OFFER_CAPS)
     if offer.duration_s_max > (demand.duration_s or offer.duration_s_max):
         raise Rejected(Reason.OFFER_CAPS)
-    bound = _bound(offer)
+    bound = _bound(offer, now)
     if not offer.estimate_excl_vat_minor <= offer.estimate_incl_vat_minor <= bound:
         raise Rejected(Reason.OFFER_ESTIMATE)
     if demand.price_max_minor is not None and bound > demand.price_max_minor:
@@ -289,12 +293,14 @@ def _require_price(demand: Demand, offer: OfferBody, settings: Settings) -> Mino
     return bound
 
 
-def _bound(offer: OfferBody) -> Minor:
+def _bound(offer: OfferBody, now: Instant) -> Minor:
     """Give the most that an offer can cost; what could not be billed later is refused here."""
     if digest(Label.TARIFF, offer.tariff) != offer.asset.tariff_hash:
         raise Rejected(Reason.OFFER_TARIFF)
     tariff = priceable(offer.tariff, offer.currency)
     require_zone(offer.asset.time_zone)
+    if not tariff.valid_at(now):
+        raise Rejected(Reason.OFFER_TARIFF, problem="it is not valid at this time")
     try:
         return price_bound(tariff, offer.energy_wh_max, offer.duration_s_max)
     except TariffError as error:

@@ -56,6 +56,7 @@ def program() -> None:
 @click.option("--power-w", type=click.IntRange(1, 10**7), default=1_000, show_default=True)
 @click.option("--capacity-wh", type=click.IntRange(1, 10**9), default=1_000, show_default=True, help="Of a battery.")
 @click.option("--soc", type=click.IntRange(0, 100), default=100, show_default=True, help="Of a battery now, in percent.")
+@click.option("--soh", type=click.IntRange(1, 100), default=100, show_default=True, help="A battery's health, in percent.")
 @home_option
 @json_option
 def enroll_command(
@@ -67,12 +68,13 @@ def enroll_command(
     power_w: int,
     capacity_wh: int,
     soc: int,
+    soh: int,
     home: Path,
     as_json: bool,
 ) -> None:
     """Get this device's identity, and make its memory; in an enrolled home, renew the identity and keep the memory."""
     held_wh = capacity_wh if KINDS[kind] is Kind.BATTERY else 0
-    settings = Settings(KINDS[kind], Epoch(1), PowerW(power_w), EnergyWh(held_wh), Percent(soc))
+    settings = Settings(KINDS[kind], Epoch(1), PowerW(power_w), EnergyWh(held_wh), Percent(soc), Percent(soh))
     with lock_home(home):
         identity = asyncio.run(enroll(home, ROLE, cloud, ca, token_file.read().strip(), provider))
         furnish(home, settings)

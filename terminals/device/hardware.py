@@ -20,6 +20,8 @@ from terminals.device.settings import Settings
 
 WH = 3_600_000_000  # watt-microseconds
 
+HEALTHY = Percent(100)
+
 Monotonic = Callable[[], MonotonicUs]
 
 
@@ -127,8 +129,11 @@ class SimulatedOutlet:
 class SimulatedLock:
     """A lock with its battery, which discharges at `power_w` while it is open, until it is empty."""
 
-    def __init__(self, file: MeterFile, capacity_wh: EnergyWh, power_w: PowerW, monotonic: Monotonic) -> None:
+    def __init__(
+        self, file: MeterFile, capacity_wh: EnergyWh, power_w: PowerW, monotonic: Monotonic, soh_pct: Percent = HEALTHY
+    ) -> None:
         self._file, self._monotonic = file, monotonic
+        self._soh_pct = soh_pct
         self._capacity = max(1, capacity_wh * WH)
         flowed = file.totals.flowed
         self._empty_at = flowed + file.totals.charge
@@ -145,11 +150,11 @@ class SimulatedLock:
         self._flow = replace(flow, stop=flow.flowed)
 
     def meter(self) -> Meter:
-        """Read the meter and the battery's state of charge."""
+        """Read the meter, and the battery's states of charge and health."""
         flow = self._now()
         charge = self._empty_at - flow.flowed
         soc_pct = Percent(min(100, charge * 100 // self._capacity))
-        return Meter(self._file.show(Totals(flow.flowed, charge)), flow.power_now_w, soc_pct, Percent(100))
+        return Meter(self._file.show(Totals(flow.flowed, charge)), flow.power_now_w, soc_pct, self._soh_pct)
 
     def _now(self) -> Flow:
         self._flow = flow_on(self._flow, self._monotonic())
@@ -165,7 +170,7 @@ def simulated(settings: Settings, meter: Path, monotonic: Monotonic) -> Hardware
     """Give the simulated equipment of a device; raises Corrupt when its meter's totals are missing."""
     file = MeterFile(meter)
     if settings.kind is Kind.BATTERY:
-        return SimulatedLock(file, settings.capacity_wh, settings.power_w, monotonic)
+        return SimulatedLock(file, settings.capacity_wh, settings.power_w, monotonic, settings.soh_pct)
     return SimulatedOutlet(file, settings.power_w, monotonic)
 
 

@@ -28,13 +28,14 @@ Charge = Annotated[Percent, msgspec.Meta(ge=0, le=100)]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What equipment a device has; `capacity_wh` and `soc_pct` are a battery's."""
+    """What equipment a device has; capacity, state of charge and state of health are a battery's."""
 
     kind: Kind
     epoch: MemoryNumber
     power_w: Watts
     capacity_wh: Capacity
     soc_pct: Charge
+    soh_pct: Charge = Percent(100)
 
 
 def save_settings(home: Path, settings: Settings) -> None:

@@ -117,7 +117,7 @@ def _story(made: Cluster, began: float) -> int:
 def _set_up(made: Cluster, lock: int, outlet: int) -> None:
     made.add_provider("shop", BATTERIES.format(lock=lock), {"rental.json": RENTAL_TARIFF})
     made.add_provider("depot", OUTLETS.format(outlet=outlet), {"day.json": DAY_TARIFF})
-    made.enroll_device("lock-1", "shop", "battery", "--power-w", "90000", "--capacity-wh", "2000")
+    made.enroll_device("lock-1", "shop", "battery", "--power-w", "90000", "--capacity-wh", "2000", "--soh", "97")
     made.enroll_device("outlet-1", "depot", "outlet", "--power-w", "600000")
     made.start_device("lock-1", lock)
     made.start_device("outlet-1", outlet)
