@@ -172,6 +172,10 @@ OFFERS: list[Row] = [
         *(priced(b'{"\\ud800": 1}'), "provider", Reason.OFFER_TARIFF),
     ),
     (
+        *("by a tariff that is over", Story.until_demanded),
+        *(priced(tariff_bytes(("FLAT", "1"), end_date_time="2020-01-01T00:00:00Z")), "provider", Reason.OFFER_TARIFF),
+    ),
+    (
         *("in no known time zone", Story.until_demanded),
         *(offered_under(lambda s: asset(s, time_zone="Nowhere/Land")), "provider", Reason.OFFER_TARIFF),
     ),

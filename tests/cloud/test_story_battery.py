@@ -7,7 +7,7 @@ import pytest
 from cloud.store import people
 from energyshare.bodies import ChargeRecordBody, SilenceDecisionBody
 from energyshare.errors import Rejected
-from energyshare.messages import Inventory, OrderClosed, Settled
+from energyshare.messages import ConfirmEnd, Inventory, OrderClosed, Settled
 from energyshare.values import AssetState, ChargeBasis, EndCause, Kind, Number, OrderId, OrderState
 from energyshare.wire import open_signed
 from tests.cloud.actors import FUNDS, PLATFORM, Cloud, asset_of, refusals
@@ -73,6 +73,15 @@ def test_a_return_within_the_grace_is_billed_by_the_receipt_and_never_past_the_c
     story.by_provider(story.confirming())
     assert (record(cloud).basis, record(cloud).duration_s) == (ChargeBasis.END_RECEIPT, 7_200)
     assert record(cloud).incl_vat_minor == 565
+
+
+def test_a_request_to_end_without_the_lock_s_receipt_waits_for_the_return(cloud: Cloud, story: Story) -> None:
+    story.until_active()
+    story.by_user(story.asking_to_end(with_receipt=False))
+    assert (story.state, cloud.order(story.order).wait) == (OrderState.ACTIVE, "RETURN")
+    assert cloud.told("sun", ConfirmEnd)[-1].end_receipt is None
+    cloud.pass_s(10_800)
+    assert (record(cloud).basis, record(cloud).incl_vat_minor) == (ChargeBasis.CAP, 565)
 
 
 def test_a_return_reported_after_settlement_changes_nothing(cloud: Cloud, story: Story) -> None:
