@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 from cloud.config import CloudHome
 from cloud.pump import system_now
 from energyshare.errors import Unavailable
-from energyshare.home import lock_home
+from energyshare.home import lock_home, lock_home_patiently
 from energyshare.program import Program, console, table
 from energyshare.signing import SigningKey
 from energyshare.v1 import operator_pb2 as pb
@@ -29,6 +29,8 @@ HOME = click.option(
     "--home", type=click.Path(path_type=Path), envvar="ENERGYSHARE_HOME", required=True, help="The cloud's home directory."
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+LOCK_WITHIN_S = 5.0  # an operator's command holds the home for a moment
+
 out = console()
 
 
@@ -51,7 +53,12 @@ def main() -> None:
 @click.option("--currency", default="CNY", show_default=True, help="The one currency of this cloud, ISO 4217.")
 @JSON
 def init(home: Path, names: tuple[str, ...], currency: str, as_json: bool) -> None:
-    """Make a cloud's home: keys, certificate authority, settings."""
+    """Make a cloud's home: keys, certificate authority, settings.
+
+    \b
+    Examples:
+      energyshare-cloud init --home ~/cloud --name cloud.example.org --name 10.0.0.5 --currency CNY
+    """
     if not (len(currency) == 3 and currency.isalpha() and currency.isupper()):
         raise click.BadParameter("three capital letters, as CNY", param_hint="--currency")
     CloudHome(home).init(names or ("localhost", "127.0.0.1"), currency, system_now())
@@ -75,11 +82,16 @@ def init(home: Path, names: tuple[str, ...], currency: str, as_json: bool) -> No
 )
 @JSON
 def serve(home: Path, listen: str, enrollment_listen: str, root_key: Path | None, as_json: bool) -> None:
-    """Run a node until SIGINT or SIGTERM; prints one line when it is ready."""
+    """Run a node until SIGINT or SIGTERM; prints one line when it is ready.
+
+    \b
+    Examples:
+      energyshare-cloud serve --home ~/cloud --listen 0.0.0.0:7443 --enrollment-listen 0.0.0.0:7444
+    """
     logging.basicConfig(level=os.environ.get("ENERGYSHARE_LOG", "WARNING"), format="%(asctime)s %(name)s %(message)s")
     cloud = CloudHome(home)
     cloud.config()
-    with lock_home(home):
+    with lock_home_patiently(home, LOCK_WITHIN_S):
         _serve(cloud, listen, enrollment_listen, SigningKey.load(root_key) if root_key else None, as_json)
 
 
@@ -94,7 +106,12 @@ def token() -> None:
 @click.option("--name", required=True, help="Name of the user, provider or device.")
 @JSON
 def token_create(home: Path, role: str, name: str, as_json: bool) -> None:
-    """Make a join token and print it; it works once, within a day."""
+    """Make a join token and print it; it works once, within a day.
+
+    \b
+    Examples:
+      energyshare-cloud token create --role provider --name depot > depot.token
+    """
     answer = _ask(home, "CreateToken", pb.CreateTokenRequest(request_id=os.urandom(16), role=role, name=name))
     _show(answer, as_json, lambda: click.echo(answer.token))
 
@@ -110,7 +127,12 @@ def order() -> None:
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 1000))
 @JSON
 def order_list(home: Path, state: str, limit: int, as_json: bool) -> None:
-    """List orders, newest first."""
+    """List orders, newest first.
+
+    \b
+    Examples:
+      energyshare-cloud order list --state ACTIVE
+    """
     answer = _ask(home, "ListOrders", pb.ListOrdersRequest(state=state, page_size=limit))
     _show(answer, as_json, lambda: _orders_table(answer))
 
@@ -135,7 +157,12 @@ def demand() -> None:
 @click.argument("order_id", metavar="ORDER")
 @JSON
 def demand_explain(home: Path, order_id: str, as_json: bool) -> None:
-    """Say how a demand was screened, and why assets were left out."""
+    """Say how a demand was screened, and why assets were left out.
+
+    \b
+    Examples:
+      energyshare-cloud demand explain 7cb65d
+    """
     answer = _ask(home, "ExplainDemand", pb.ExplainDemandRequest(order=order_id))
     _show(answer, as_json, lambda: _explanation(answer))
 
@@ -149,7 +176,12 @@ def terminal() -> None:
 @HOME
 @JSON
 def terminal_list(home: Path, as_json: bool) -> None:
-    """List terminals and devices."""
+    """List terminals and devices.
+
+    \b
+    Examples:
+      energyshare-cloud terminal list
+    """
     answer = _ask(home, "ListTerminals", pb.ListTerminalsRequest())
     rows = [
         (t.role, t.name, "online" if t.online else "", str(t.waiting_envelopes), id_text(t.terminal_id))
@@ -168,7 +200,12 @@ def asset() -> None:
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000))
 @JSON
 def asset_list(home: Path, limit: int, as_json: bool) -> None:
-    """List assets."""
+    """List assets.
+
+    \b
+    Examples:
+      energyshare-cloud asset list --limit 200
+    """
     answer = _ask(home, "ListAssets", pb.ListAssetsRequest(page_size=limit))
     rows = [
         (a.provider_name, a.station, a.name, a.kind, a.state, f"…{id_text(a.held_by)[-6:]}" if a.held_by else "")
@@ -191,7 +228,12 @@ def ledger() -> None:
 @HOME
 @JSON
 def ledger_check(home: Path, as_json: bool) -> None:
-    """Check the ledger's laws over its whole history; exit 1 when one is broken."""
+    """Check the ledger's laws over its whole history; exit 1 when one is broken.
+
+    \b
+    Examples:
+      energyshare-cloud ledger check
+    """
     answer = _ask(home, "CheckLedger", pb.CheckLedgerRequest())
 
     def page() -> None:
@@ -215,7 +257,12 @@ def ledger_check(home: Path, as_json: bool) -> None:
 @HOME
 @JSON
 def status(home: Path, as_json: bool) -> None:
-    """Say how the node is."""
+    """Say how the node is.
+
+    \b
+    Examples:
+      energyshare-cloud status --json
+    """
     answer = _ask(home, "GetStatus", pb.GetStatusRequest())
 
     def page() -> None:
@@ -251,7 +298,12 @@ def grant_list(home: Path, as_json: bool) -> None:
 @click.option("--root-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
 @JSON
 def grant_sign(home: Path, root_key: Path, as_json: bool) -> None:
-    """Sign all grants that wait, with the platform root's key."""
+    """Sign all grants that wait, with the platform root's key.
+
+    \b
+    Examples:
+      energyshare-cloud grant sign --root-key /media/usb/root.key
+    """
     from cloud.operator_client import sign_grants
 
     key = SigningKey.load(root_key)

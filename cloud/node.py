@@ -24,6 +24,7 @@ from cloud.gateway.enrollment import Enrollments
 from cloud.gateway.identity import Directory
 from cloud.gateway.operator import NodeFacts, Operators
 from cloud.gateway.streams import TerminalStreams
+from cloud.gateway.tls import ServerCertificate
 from cloud.processor import Outcome, Processor
 from cloud.pump import Pump, system_now
 from cloud.store.database import incarnation_of, open_reader, open_writer
@@ -110,13 +111,12 @@ class Node:
         facts = NodeFacts(ready, bus.__len__, lambda terminal: bus.is_open(TerminalId(terminal)))
         operators = Operators(readers, pump.call, facts, currency, root, home.token_secret())
         accounts = Accounts(directory, pump, readers, platform, currency, config.money.payments, pool)
-        chain, key, _ = authority.issue_server(config.names, ready)
+        certificate = ServerCertificate(authority, config.names, system_now)
 
         main = grpc.aio.server(options=SERVER_OPTIONS)
         stream_pb2_grpc.add_TerminalServiceServicer_to_server(streams, main)
         account_pb2_grpc.add_AccountServiceServicer_to_server(accounts, main)
-        mutual = grpc.ssl_server_credentials([(key, chain)], authority.certificate_pem, require_client_auth=True)
-        stream_address = _bind(main, self._listen, mutual)
+        stream_address = _bind(main, self._listen, certificate.credentials(mutual=True))
 
         enrollment = grpc.aio.server(options=SERVER_OPTIONS)
         addresses = tuple(f"{name}:{stream_address.rpartition(':')[2]}" for name in config.names)
@@ -124,7 +124,7 @@ class Node:
             authority, pump, directory, platform, root, currency, addresses, self._sign_by_itself(pump, readers)
         )
         enrollment_pb2_grpc.add_EnrollmentServiceServicer_to_server(enrollments, enrollment)
-        enrollment_address = _bind(enrollment, self._enrollment_listen, grpc.ssl_server_credentials([(key, chain)]))
+        enrollment_address = _bind(enrollment, self._enrollment_listen, certificate.credentials(mutual=False))
 
         operator = grpc.aio.server()
         operator_pb2_grpc.add_OperatorServiceServicer_to_server(operators, operator)

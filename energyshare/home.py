@@ -7,8 +7,9 @@ the same time. What is written once and read again is replaced whole or not at a
 import fcntl
 import os
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -46,6 +47,22 @@ def lock_home(home: Path) -> Iterator[None]:
         _replace(file.fileno(), f"{os.getpid()} {Path(sys.argv[0]).name}\n")
         yield
         _replace(file.fileno(), "")
+
+
+@contextmanager
+def lock_home_patiently(home: Path, within_s: float) -> Iterator[None]:
+    """Keep other processes from writing in a home, waiting for one that holds it for a moment; raises as lock_home."""
+    deadline = time.monotonic() + within_s
+    with ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(lock_home(home))
+                break
+            except Unavailable:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+        yield
 
 
 def open_home(home: Path, role: str) -> None:

@@ -72,7 +72,13 @@ def enroll_command(
     home: Path,
     as_json: bool,
 ) -> None:
-    """Get this device's identity, and make its memory; in an enrolled home, renew the identity and keep the memory."""
+    """Get this device's identity, and make its memory; in an enrolled home, renew the identity and keep the memory.
+
+    \b
+    Examples:
+      energyshare-device enroll --cloud cloud.example.org:7444 --ca ca.pem --token-file lock.token --provider depot \\
+          --kind battery --capacity-wh 2000
+    """
     held_wh = capacity_wh if KINDS[kind] is Kind.BATTERY else 0
     settings = Settings(KINDS[kind], Epoch(1), PowerW(power_w), EnergyWh(held_wh), Percent(soc), Percent(soh))
     with lock_home(home):
@@ -91,7 +97,12 @@ def enroll_command(
 @home_option
 @json_option
 def run_command(listen: str, home: Path, as_json: bool) -> None:
-    """Serve until SIGINT or SIGTERM; prints one line when ready."""
+    """Serve until SIGINT or SIGTERM; prints one line when ready.
+
+    \b
+    Examples:
+      energyshare-device run --listen 0.0.0.0:7450
+    """
     identity = load_identity(home, ROLE)
     grant = _required_grant(identity)
     with lock_home(home):
@@ -103,7 +114,12 @@ def run_command(listen: str, home: Path, as_json: bool) -> None:
 @home_option
 @json_option
 def reset_command(yes: bool, home: Path, as_json: bool) -> None:
-    """Begin a new replay memory: vouchers made until now open this device no more, and an open session is lost."""
+    """Begin a new replay memory: vouchers made until now open this device no more, and an open session is lost.
+
+    \b
+    Examples:
+      energyshare-device reset --yes
+    """
     load_identity(home, ROLE)
     if not yes:
         click.confirm("Vouchers made until now, and an open session, will be void. Reset this device?", abort=True, err=True)
@@ -116,7 +132,12 @@ def reset_command(yes: bool, home: Path, as_json: bool) -> None:
 @home_option
 @json_option
 def status_command(home: Path, as_json: bool) -> None:
-    """Say what the device's memory holds, also while it runs."""
+    """Say what the device's memory holds, also while it runs.
+
+    \b
+    Examples:
+      energyshare-device status
+    """
     identity = load_identity(home, ROLE)
     settings = load_settings(home)
     facts = _facts(identity, settings, look_at(home / MEMORY, settings.epoch))

@@ -48,7 +48,12 @@ def program() -> None:
 @HOME
 @JSON
 def enroll_command(cloud: str, ca: Path, token_file: TextIO, home: Path, as_json: bool) -> None:
-    """Get this provider's identity; in an enrolled home, renew it."""
+    """Get this provider's identity; in an enrolled home, renew it.
+
+    \b
+    Examples:
+      energyshare-provider enroll --cloud cloud.example.org:7444 --ca ca.pem --token-file depot.token
+    """
     from terminals.identity import enroll
 
     with lock_home(home):
@@ -68,7 +73,12 @@ def enroll_command(cloud: str, ca: Path, token_file: TextIO, home: Path, as_json
 @HOME
 @JSON
 def run_command(config: Path, home: Path, as_json: bool) -> None:
-    """Serve until SIGINT or SIGTERM; prints a line each time it is connected."""
+    """Serve until SIGINT or SIGTERM; prints a line each time it is connected.
+
+    \b
+    Examples:
+      energyshare-provider run depot.toml
+    """
     from terminals.identity import load_identity
     from terminals.provider.daemon import run_daemon
 
@@ -86,7 +96,12 @@ def run_command(config: Path, home: Path, as_json: bool) -> None:
 @HOME
 @JSON
 def status_command(home: Path, as_json: bool) -> None:
-    """Say what the daemon's journal holds, also while it runs."""
+    """Say what the daemon's journal holds, also while it runs.
+
+    \b
+    Examples:
+      energyshare-provider status --json
+    """
     from energyshare.bodies import Asset
     from terminals.identity import load_identity
     from terminals.journal import Journal

@@ -80,7 +80,12 @@ def program() -> None:
 @HOME
 @JSON
 def enroll_command(cloud: str, ca: Path, token_file: TextIO, home: Path, as_json: bool) -> None:
-    """Get your identity; in an enrolled home, renew it."""
+    """Get your identity; in an enrolled home, renew it.
+
+    \b
+    Examples:
+      energyshare enroll --cloud cloud.example.org:7444 --ca ca.pem --token-file alice.token
+    """
     from terminals.identity import enroll
 
     with lock_home(home):
@@ -114,7 +119,13 @@ def demand_command(
     home: Path,
     as_json: bool,
 ) -> None:
-    """Say what you need, and see who offers it."""
+    """Say what you need, and see who offers it.
+
+    \b
+    Examples:
+      energyshare demand energy --at 22.5431,114.0579 --energy-wh 10000
+      energyshare demand battery --at -33.8688,151.2093 --radius-km 5 --duration 2h --max-price 20
+    """
     place = _place(at)
     with _opened(home) as me:
         demand = Demand(
@@ -143,7 +154,13 @@ def demand_command(
 @HOME
 @JSON
 def offers_command(order: int | None, wait: int, home: Path, as_json: bool) -> None:
-    """Show an order's offers, nearest first."""
+    """Show an order's offers, nearest first.
+
+    \b
+    Examples:
+      energyshare offers
+      energyshare offers 3 --wait 30s
+    """
     with _opened(home, read_only=not wait) as me:
         order_id = me.numbered(order)
         if wait:
@@ -158,7 +175,13 @@ def offers_command(order: int | None, wait: int, home: Path, as_json: bool) -> N
 @HOME
 @JSON
 def select_command(numbers: tuple[int, ...], wait: int, yes: bool, home: Path, as_json: bool) -> None:
-    """Select an offer: its most is held, and its provider sends the voucher."""
+    """Select an offer: its most is held, and its provider sends the voucher.
+
+    \b
+    Examples:
+      energyshare select 2          # offer 2 of the only open order
+      energyshare select 3 1 --yes  # offer 1 of order 3
+    """
     if len(numbers) > 2:
         raise click.UsageError("give an offer, or an order and an offer: energyshare select 3 1")
     with _opened(home) as me:
@@ -181,7 +204,13 @@ def select_command(numbers: tuple[int, ...], wait: int, yes: bool, home: Path, a
 @HOME
 @JSON
 def voucher_command(order: int | None, qr: bool, home: Path, as_json: bool) -> None:
-    """Show the voucher: ES1: and its bytes in base45."""
+    """Show the voucher: ES1: and its bytes in base45.
+
+    \b
+    Examples:
+      energyshare voucher
+      energyshare voucher 3 --qr
+    """
     from base45 import b45encode
 
     with _opened(home, read_only=True) as me:
@@ -206,7 +235,13 @@ def voucher_command(order: int | None, qr: bool, home: Path, as_json: bool) -> N
 @HOME
 @JSON
 def start_command(order: int | None, device: str, home: Path, as_json: bool) -> None:
-    """Unlock the battery or start the supply; works with nobody online."""
+    """Unlock the battery or start the supply; works with nobody online.
+
+    \b
+    Examples:
+      energyshare start --device 192.168.4.1:7450
+      energyshare unlock 3 --device 192.168.4.1:7450
+    """
     with _opened(home) as me:
         order_id = me.numbered(order)
         asyncio.run(_act(me, me.start(order_id, device), lambda: not me.has_unsent))
@@ -223,7 +258,13 @@ program.add_command(start_command, "unlock")
 @HOME
 @JSON
 def end_command(order: int | None, device: str | None, wait: int, home: Path, as_json: bool) -> None:
-    """End the use: return the battery or stop the supply, and get the bill."""
+    """End the use: return the battery or stop the supply, and get the bill.
+
+    \b
+    Examples:
+      energyshare end --device 192.168.4.1:7450
+      energyshare end 3   # from afar: the provider ends it at its device
+    """
     with _opened(home) as me:
         order_id = me.numbered(order)
         settled = lambda: me.order(order_id).state not in OPEN  # noqa: E731
@@ -236,7 +277,13 @@ def end_command(order: int | None, device: str | None, wait: int, home: Path, as
 @HOME
 @JSON
 def sync_command(wait: int, home: Path, as_json: bool) -> None:
-    """Exchange what waits with the cloud."""
+    """Exchange what waits with the cloud.
+
+    \b
+    Examples:
+      energyshare sync
+      energyshare sync --wait 1m
+    """
     with _opened(home) as me:
         before = {order_id: order.state for order_id, order in me.orders()}
         open_orders = [order_id for order_id, state in before.items() if state in OPEN]
@@ -251,7 +298,13 @@ def sync_command(wait: int, home: Path, as_json: bool) -> None:
 @HOME
 @JSON
 def status_command(order: int | None, home: Path, as_json: bool) -> None:
-    """Say where an order stands, what it costs so far, and what to type next."""
+    """Say where an order stands, what it costs so far, and what to type next.
+
+    \b
+    Examples:
+      energyshare status
+      energyshare status 3 --json
+    """
     with _opened(home, read_only=True) as me:
         _print_order(me, me.numbered(order), as_json)
 
@@ -260,7 +313,12 @@ def status_command(order: int | None, home: Path, as_json: bool) -> None:
 @HOME
 @JSON
 def orders_command(home: Path, as_json: bool) -> None:
-    """List your orders."""
+    """List your orders.
+
+    \b
+    Examples:
+      energyshare orders
+    """
     with _opened(home, read_only=True) as me:
         _print_orders(me, as_json)
 
@@ -270,7 +328,13 @@ def orders_command(home: Path, as_json: bool) -> None:
 @HOME
 @JSON
 def receipt_command(order: int | None, home: Path, as_json: bool) -> None:
-    """Show an order's bill, and whether it follows from the evidence; exit 1 when it does not."""
+    """Show an order's bill, and whether it follows from the evidence; exit 1 when it does not.
+
+    \b
+    Examples:
+      energyshare receipt
+      energyshare receipt 3 --json
+    """
     from energyshare.bodies import ChargeRecordBody
     from energyshare.values import PartKind
     from energyshare.wire import peek
@@ -308,7 +372,12 @@ def wallet_group() -> None:
 @HOME
 @JSON
 def wallet_show(home: Path, as_json: bool) -> None:
-    """Show what you have, what is held, and the latest movements."""
+    """Show what you have, what is held, and the latest movements.
+
+    \b
+    Examples:
+      energyshare wallet show
+    """
     with _opened(home) as me:
         found = asyncio.run(me.wallet())
     if as_json:
@@ -335,7 +404,12 @@ def wallet_show(home: Path, as_json: bool) -> None:
 @HOME
 @JSON
 def wallet_top_up(amount: str, home: Path, as_json: bool) -> None:
-    """Pay in; AMOUNT as 100 or 25.50."""
+    """Pay in; AMOUNT as 100 or 25.50.
+
+    \b
+    Examples:
+      energyshare wallet top-up 100
+    """
     with _opened(home) as me:
         minor = _amount(amount, me)
         available = asyncio.run(me.top_up(RequestId(os.urandom(16)), minor, me.identity.currency))
@@ -357,7 +431,13 @@ def tariff_group() -> None:
 @click.option("--batch", type=click.File(encoding="utf-8"), help="JSON lines with id, tariff and session.")
 @JSON
 def tariff_price(tariff: Any, session: Any, batch: TextIO | None, as_json: bool) -> None:
-    """Price an OCPI session by an OCPI tariff; --batch gives a JSON line for each case."""
+    """Price an OCPI session by an OCPI tariff; --batch gives a JSON line for each case.
+
+    \b
+    Examples:
+      energyshare tariff price tariff.json session.json
+      energyshare tariff price --batch cases.jsonl
+    """
     from energyshare.ocpi import price_case, price_line
 
     if batch is not None:
