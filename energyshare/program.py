@@ -13,11 +13,32 @@ from rich.table import Table
 
 from energyshare.errors import Corrupt, EnergyShareError, Rejected, Unavailable
 
+USAGE = 2
 INTERRUPTED = 130
 
 
 class Program(click.Group):
     """A click group that tells our errors to a person; use it as `@click.group(cls=Program)`."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the program; wrong usage is told like any other error, and ends with 2."""
+        try:
+            status = super().main(*args, **extra | {"standalone_mode": False})
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            sys.exit(USAGE)
+        except click.UsageError as error:
+            program = error.ctx.find_root().info_name if error.ctx else extra.get("prog_name")
+            click.echo(f"{program}: error: {error.format_message()}", err=True)
+            if error.ctx is not None:
+                click.echo(f"{program}: hint: see {error.ctx.command_path} --help", err=True)
+            sys.exit(USAGE)
+        except click.ClickException as error:
+            click.echo(f"{extra.get('prog_name')}: error: {error.format_message()}", err=True)
+            sys.exit(1)
+        except click.Abort:
+            sys.exit(INTERRUPTED)
+        sys.exit(status if isinstance(status, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for."""

@@ -24,7 +24,7 @@ from energyshare.bodies import ChargeRecordBody, GrantBody, OpenedEnd, PartHash,
 from energyshare.charging import Charge, Evidence, best_basis, charge, lowered
 from energyshare.errors import Reason, Rejected
 from energyshare.messages import ConfirmEnd
-from energyshare.values import ChargeBasis, Instant, Kind, Minor, OrderState, PartKind, later
+from energyshare.values import ChargeBasis, Instant, Kind, Minor, Money, OrderState, PartKind, later
 
 CHARGED_PARTS = (
     PartKind.OFFER,
@@ -133,7 +133,7 @@ def settle(
     settled = replace(order.to(OrderState.SETTLED, None), total_minor=shares.total_minor, hold_minor=Minor(0))
     return Decision(
         settled,
-        f"{charged.basis.name}: {charged.energy_wh} Wh, {charged.duration_s} s, {shares.total_minor} paid",
+        f"{charged.basis.name}: {charged.energy_wh} Wh, {charged.duration_s} s, {Money(charged.currency, shares.total_minor)} paid",
         (Send(order.user, notice), Send(order.provider, notice)),
         parts,
         transfers,

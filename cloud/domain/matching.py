@@ -40,7 +40,7 @@ from energyshare.messages import (
 from energyshare.places import distance_m, place_name
 from energyshare.signing import Label, digest
 from energyshare.tariff import TariffError
-from energyshare.values import Instant, Kind, Minor, OrderId, OrderState, PartKind, TerminalId, later, of_unix_s
+from energyshare.values import Instant, Kind, Minor, Money, OrderId, OrderState, PartKind, TerminalId, later, of_unix_s
 
 
 def open_order(order_id: OrderId, demand: Demand, sender: Sender, facts: Facts, now: Instant) -> Decision:
@@ -115,7 +115,7 @@ def take_offer(order: Order, message: OfferMade, sender: Sender, facts: Facts, n
     )
     return Decision(
         order.with_offer(standing),
-        f"{place_name(offer.asset.station, offer.asset.name)}, at most {standing.hold_minor} held",
+        f"{place_name(offer.asset.station, offer.asset.name)}, at most {Money(offer.currency, standing.hold_minor)} held",
         (Send(order.user, Offer(message.offer.signed, message.grant.signed)),),
         (StoredPart(PartKind.OFFER, message.offer.digest, message.offer.signed),),
     )
@@ -159,7 +159,7 @@ def select(order: Order, message: SelectionMade, sender: Sender, facts: Facts, n
     )
     return Decision(
         selected,
-        f"{offer.hold_minor} held",
+        f"{Money(facts.settings.currency, offer.hold_minor)} held",
         (Send(selected.provider, Award(message.selection.signed, order.holder_key)),),
         (StoredPart(PartKind.SELECTION, message.selection.digest, message.selection.signed),),
         (hold,) if offer.hold_minor else (),  # what is free holds nothing
