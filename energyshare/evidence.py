@@ -34,8 +34,10 @@ from energyshare.credentials import (
 )
 from energyshare.errors import Reason, Rejected
 from energyshare.signing import Label, digest
-from energyshare.values import ChargeBasis, Digest, Kind, Minor, PartKind, PublicKey, Role, of_unix_s
-from energyshare.wire import Bundle, digest_of, open_signed
+from energyshare.values import ChargeBasis, Digest, Instant, Kind, Minor, PartKind, PublicKey, Role, later, of_unix_s
+from energyshare.wire import Bundle, digest_of, open_signed, peek
+
+CLOCK_SLACK_S = 600  # how far the clocks of user, device and cloud may lie apart
 
 BODIES = {
     PartKind.OFFER: OfferBody,
@@ -154,7 +156,7 @@ def _session(
     start = open_start_receipt(parts.one(PartKind.START_RECEIPT), device, holder)
     _require_of_voucher(start, voucher)
     readings = open_readings(parts.readings(), device)
-    _require_chain(record, start, readings)
+    readings = _used(record, start, readings, parts)
     signed_end = parts.maybe(PartKind.END_RECEIPT)
     end = open_end_receipt(signed_end, device, holder, owner_key) if signed_end else None
     if end is not None and end.start.receipt.digest != start.receipt.digest:
@@ -176,20 +178,30 @@ def _require_of_voucher(start: OpenedStart, voucher: Verified[VoucherBody]) -> N
         raise Rejected(Reason.RECEIPT_FOREIGN)
 
 
-def _require_chain(record: ChargeRecordBody, start: OpenedStart, readings: tuple[Verified[ReadingBody], ...]) -> None:
-    """Raise unless the readings run from the start to the one that the record names."""
-    named = {part.kind: part.hash for part in record.parts}.get(PartKind.READING)
-    if not readings:
-        if named is not None:
-            raise Rejected(Reason.PART_MISSING, part="READING")
-        return
-    first = readings[0].body
-    if (first.number, first.previous_hash) != (1, start.receipt.digest):
+def _used(
+    record: ChargeRecordBody, start: OpenedStart, readings: tuple[Verified[ReadingBody], ...], parts: _Parts
+) -> tuple[Verified[ReadingBody], ...]:
+    """Give the readings up to the one that the record names; raise if the chain from the start to it does not hold.
+
+    A reading that is there may be left out only when it was taken after a request to end that came without a receipt.
+    """
+    if readings and (readings[0].body.number, readings[0].body.previous_hash) != (1, start.receipt.digest):
         raise Rejected(Reason.READING_GAP, after="0")
-    if {reading.body.order_id for reading in readings} != {record.order_id}:
+    if any(reading.body.order_id != record.order_id for reading in readings):
         raise Rejected(Reason.RECEIPT_FOREIGN)
-    if readings[-1].digest != named:
-        raise Rejected(Reason.PART_HASH, part="READING")
+    named = {part.kind: part.hash for part in record.parts}.get(PartKind.READING)
+    count = next((reading.body.number for reading in readings if reading.digest == named), 0)
+    if named is not None and count == 0:
+        raise Rejected(Reason.PART_MISSING, part="READING")
+    until = _requested(parts) if record.basis is ChargeBasis.LAST_READING else None
+    if any(until is None or reading.body.reading_time <= until for reading in readings[count:]):
+        raise Rejected(Reason.BILL_BASIS, left_out=f"readings after {count}")
+    return readings[:count]
+
+
+def _requested(parts: _Parts) -> Instant | None:
+    request = parts.maybe(PartKind.END_REQUEST)
+    return peek(EndRequestBody, request).requested_time if request else None
 
 
 def _require_plausible(start: OpenedStart, readings: tuple[Verified[ReadingBody], ...], end: OpenedEnd | None) -> None:
@@ -204,8 +216,9 @@ def _require_plausible(start: OpenedStart, readings: tuple[Verified[ReadingBody]
 def _recomputed(record: ChargeRecordBody, evidence: Evidence, parts: _Parts, issuer: PublicKey, platform: PublicKey) -> Charge:
     """Derive the bill again and compare it with the record."""
     least_total = _confirmed_total(record, parts, issuer, platform)
+    _require_silence(record, evidence, parts, platform)
     _require_basis(record, evidence)
-    _require_start_time(record, evidence)
+    _require_start_time(record, evidence, parts)
     charged = lowered(charge(evidence, record.basis, record.start_time), least_total)
     if (charged.duration_s, charged.energy_wh) != (record.duration_s, record.energy_wh):
         raise Rejected(Reason.BILL_SESSION)
@@ -220,18 +233,36 @@ def _recomputed(record: ChargeRecordBody, evidence: Evidence, parts: _Parts, iss
 def _confirmed_total(record: ChargeRecordBody, parts: _Parts, issuer: PublicKey, platform: PublicKey) -> Minor | None:
     """Check who let the bill become final, and give the most that the provider asked for."""
     confirmation, silence = parts.maybe(PartKind.END_CONFIRMATION), parts.maybe(PartKind.SILENCE_DECISION)
-    if silence is not None:
-        if open_signed(SilenceDecisionBody, silence, platform).body.order_id != record.order_id:
-            raise Rejected(Reason.CONFIRMATION_FOREIGN)
-        return None
+    if (confirmation is None) == (silence is None):
+        raise Rejected(Reason.PART_MISSING, part="END_CONFIRMATION or SILENCE_DECISION")
     if confirmation is None:
-        raise Rejected(Reason.PART_MISSING, part="END_CONFIRMATION")
+        return None
     body = open_signed(EndConfirmationBody, confirmation, issuer).body
     end = parts.maybe(PartKind.END_RECEIPT)
     ended: Digest | None = Digest(digest_of(EndReceiptBody, end)) if end else None
     if (body.order_id, body.end_receipt_hash) != (record.order_id, ended):
         raise Rejected(Reason.CONFIRMATION_FOREIGN)
     return body.total_minor_max
+
+
+def _require_silence(record: ChargeRecordBody, evidence: Evidence, parts: _Parts, platform: PublicKey) -> None:
+    """Raise unless a decision taken on silence waited for what its basis says, and long enough."""
+    signed = parts.maybe(PartKind.SILENCE_DECISION)
+    if signed is None:
+        return
+    silence = open_signed(SilenceDecisionBody, signed, platform).body
+    used_up = later(record.start_time, evidence.voucher.duration_s_max)
+    returned_by = later(used_up, evidence.offer.return_grace_s)
+    earliest = {"CONFIRMATION": record.start_time, "END_OF_SUPPLY": used_up, "RETURN": returned_by}.get(silence.waited_for)
+    fitting = {
+        ChargeBasis.END_RECEIPT: ("CONFIRMATION",),
+        ChargeBasis.LAST_READING: ("END_OF_SUPPLY",),
+        ChargeBasis.CAP: ("RETURN",) if record.kind is Kind.BATTERY else ("END_OF_SUPPLY",),
+    }
+    if silence.order_id != record.order_id or silence.waited_for not in fitting.get(record.basis, ()) or earliest is None:
+        raise Rejected(Reason.BILL_BASIS, waited_for=silence.waited_for)
+    if not earliest <= silence.due_time <= silence.decided_time == record.settled_time:
+        raise Rejected(Reason.BILL_BASIS, waited_for=silence.waited_for, problem="decided too soon")
 
 
 def _require_basis(record: ChargeRecordBody, evidence: Evidence) -> None:
@@ -241,9 +272,14 @@ def _require_basis(record: ChargeRecordBody, evidence: Evidence) -> None:
         raise Rejected(Reason.BILL_BASIS, basis=record.basis.name)
 
 
-def _require_start_time(record: ChargeRecordBody, evidence: Evidence) -> None:
-    """Raise unless billing began at the receipt's time, or between the voucher's not-before and it."""
+def _require_start_time(record: ChargeRecordBody, evidence: Evidence, parts: _Parts) -> None:
+    """Raise unless billing began at the receipt's time, or, if that lay ahead, when the receipt arrived.
+
+    When it arrived only the cloud knows; it can't have been before the holder selected.
+    """
     assert evidence.start is not None
-    earliest = of_unix_s(evidence.voucher.not_before_unix_s)
-    if not earliest <= record.start_time <= max(earliest, evidence.start.start_time):
-        raise Rejected(Reason.BILL_SESSION, problem="its start is outside the voucher's window and the receipt's time")
+    selected = peek(SelectionBody, parts.one(PartKind.SELECTION)).selected_time
+    earliest = max(of_unix_s(evidence.voucher.not_before_unix_s), later(selected, -CLOCK_SLACK_S))
+    latest = max(of_unix_s(evidence.voucher.not_before_unix_s), evidence.start.start_time)
+    if not min(earliest, latest) <= record.start_time <= latest:
+        raise Rejected(Reason.BILL_SESSION, problem="its start lies outside what selection and receipt allow")

@@ -24,7 +24,7 @@ from energyshare.bodies import ChargeRecordBody, GrantBody, OpenedEnd, PartHash,
 from energyshare.charging import Charge, Evidence, best_basis, charge, lowered
 from energyshare.errors import Reason, Rejected
 from energyshare.messages import ConfirmEnd
-from energyshare.values import ChargeBasis, Instant, Kind, Minor, Money, OrderState, PartKind, later
+from energyshare.values import ChargeBasis, Instant, Minor, Money, OrderState, PartKind, later
 
 CHARGED_PARTS = (
     PartKind.OFFER,
@@ -47,36 +47,32 @@ def request_end(order: Order, message: EndRequested, sender: Sender, facts: Fact
     given = message.end.receipt.digest if message.end else None
     if request.order_id != order.id or request.end_receipt_hash != given:
         raise Rejected(Reason.RECEIPT_FOREIGN)
-    if message.end is None and order.supply is None:
-        raise Rejected(Reason.WRONG_STATE, state=order.state.name)
-    if message.end is None and order.offer.kind is Kind.BATTERY:
-        return _ask_for_return(order, message)
-    ended, parts = (order, ()) if message.end is None else _end_by(order, message.end, message.grant, facts, now)
+    if message.end is None:
+        return _ask_for_receipt(order, message, now)
+    ended, parts = _end_by(order, message.end, message.grant, facts, now)
     part = StoredPart(PartKind.END_REQUEST, message.request.digest, message.request.signed)
     asked = replace(ended, end_request_hash=message.request.digest)
-    return _ask_to_confirm(asked, message, facts, now, (*parts, part))
+    return _ask_to_confirm(asked, message, message.end, facts, now, (*parts, part))
 
 
 def report_end(order: Order, message: EndReported, sender: Sender, facts: Facts, now: Instant) -> Decision:
     """Take an end receipt from the provider."""
     ended, parts = _end_by(order, message.end, message.grant, facts, now)
-    return _ask_to_confirm(ended, message, facts, now, parts)
+    return _ask_to_confirm(ended, message, message.end, facts, now, parts)
 
 
 def add_end(order: Order, message: EndReported | EndRequested, sender: Sender, facts: Facts, now: Instant) -> Decision:
-    """Take a better proof of an end that is being confirmed; what is known already changes nothing."""
-    if message.end is None or message.end.receipt.digest == order.end_hash:
-        return Decision(order, "reported before")
-    if order.end_hash is not None:
+    """Take a second report of the end that is being confirmed as nothing new."""
+    if message.end is not None and message.end.receipt.digest != order.end_hash:
         raise Rejected(Reason.RECEIPT_CONFLICT)
-    if isinstance(message, EndReported):
-        return report_end(order, message, sender, facts, now)
-    return request_end(order, message, sender, facts, now)
+    return Decision(order, "reported before")
 
 
 def confirm_end(order: Order, message: EndConfirmedBy, sender: Sender, facts: Facts, now: Instant) -> Decision:
-    """Stop billing and settle as the provider confirmed."""
+    """Stop billing and settle as the provider confirmed; without a receipt it may, and only it, let the readings count."""
     confirmation = message.confirmation
+    if order.end_hash is None and order.end_request_hash is None:
+        raise Rejected(Reason.WRONG_STATE, state=order.state.name)
     if confirmation.body.order_id != order.id or confirmation.body.end_receipt_hash != order.end_hash:
         raise Rejected(Reason.CONFIRMATION_FOREIGN)
     part = StoredPart(PartKind.END_CONFIRMATION, confirmation.digest, confirmation.signed)
@@ -163,19 +159,36 @@ def _end_by(
 
 
 def _ask_to_confirm(
-    order: Order, message: EndRequested | EndReported, facts: Facts, now: Instant, parts: tuple[StoredPart, ...]
+    order: Order,
+    message: EndRequested | EndReported,
+    end: OpenedEnd,
+    facts: Facts,
+    now: Instant,
+    parts: tuple[StoredPart, ...],
 ) -> Decision:
     due = later(now, facts.settings.wait_confirmation_s)
-    ending = replace(order.to(OrderState.ENDING, Timer(Wait.CONFIRMATION, due)), ending_since=order.ending_since or now)
-    receipt = message.end.receipt if message.end else None
-    note = f"{receipt.body.register_wh - order.supply.register_wh} Wh" if receipt and order.supply else "without a receipt"
-    confirm = ConfirmEnd(
-        message.request.signed if isinstance(message, EndRequested) else None,
-        receipt.signed if receipt else None,
-        due,
-        message.grant.signed if message.grant else None,
-    )
+    ending = order.to(OrderState.ENDING, Timer(Wait.CONFIRMATION, due))
+    request = message.request.signed if isinstance(message, EndRequested) else None
+    assert order.supply is not None
+    assert message.grant is not None
+    note = f"{end.receipt.body.register_wh - order.supply.register_wh} Wh"
+    confirm = ConfirmEnd(request, end.receipt.signed, due, message.grant.signed)
     return Decision(ending, note, (Send(order.provider, confirm),), parts)
+
+
+def _ask_for_receipt(order: Order, message: EndRequested, now: Instant) -> Decision:
+    """Pass on a request to end that comes without a receipt: the order ends with its device's, waited for as before.
+
+    Were silence to settle it, whoever keeps a device from being read would pay for nothing. Source: ADR-0005.
+    """
+    if order.supply is None or order.timer is None:
+        raise Rejected(Reason.WRONG_STATE, state=order.state.name)
+    if order.end_request_hash is not None:
+        return Decision(order, "asked before")
+    part = StoredPart(PartKind.END_REQUEST, message.request.digest, message.request.signed)
+    ask = ConfirmEnd(message.request.signed, None, order.timer.due, None)
+    asked = replace(order, end_request_hash=message.request.digest, ending_since=now)
+    return Decision(asked, "the device's receipt is waited for", (Send(order.provider, ask),), (part,))
 
 
 def _until_the_end(evidence: Evidence, order: Order) -> Evidence:
@@ -205,15 +218,6 @@ def _part_hashes(order: Order, parts: tuple[StoredPart, ...], evidence: Evidence
         return part.kind in CHARGED_PARTS and part.digest == chosen.get(part.kind, part.digest)
 
     return tuple(PartHash(p.kind, p.digest) for p in sorted(filter(is_used, parts), key=lambda p: p.kind))
-
-
-def _ask_for_return(order: Order, message: EndRequested) -> Decision:
-    """Pass on a request to end the rental of a battery: it ends with its lock's receipt, and is waited for as before."""
-    assert order.timer is not None
-    part = StoredPart(PartKind.END_REQUEST, message.request.digest, message.request.signed)
-    ask = ConfirmEnd(message.request.signed, None, order.timer.due, None)
-    asked = replace(order, end_request_hash=message.request.digest)
-    return Decision(asked, "the battery's return is waited for", (Send(order.provider, ask),), (part,))
 
 
 def _charge_record(order: Order, charged: Charge, parts: tuple[PartHash, ...], now: Instant) -> ChargeRecordBody:

@@ -7,8 +7,9 @@ from cloud.domain.screening import AssetRecord
 from energyshare.bodies import Asset
 from energyshare.errors import Reason, Rejected
 from energyshare.messages import Inventory
+from energyshare.places import place_name
 from energyshare.rating import zone_of
-from energyshare.signing import Label, digest
+from energyshare.signing import Label, derive_id, digest
 from energyshare.tariff import Tariff, TariffError, tariff_of
 from energyshare.values import AssetId, Currency, Digest, ProviderId
 
@@ -31,6 +32,8 @@ def take_inventory(
 ) -> InventoryDecision:
     """Check a page as a whole; an older version of an asset changes nothing.
 
+    An asset's id must follow from its provider and its name, so that nobody can take another's.
+
     Raises: Rejected naming the asset, and then nothing of the page is taken.
     """
     brought = {digest(Label.TARIFF, body): body for body in inventory.tariffs}
@@ -41,7 +44,7 @@ def take_inventory(
     latest: dict[AssetId, Asset] = {}
     for asset in inventory.assets:
         record = known.get(asset.asset_id)
-        if record is not None and record.provider_id != provider:
+        if asset.asset_id != derive_id(Label.ASSET_ID, provider, place_name(asset.station, asset.name)):
             raise Rejected(Reason.ASSET_FOREIGN, asset=asset.name)
         if asset.tariff_hash not in brought and asset.tariff_hash not in known_tariffs:
             raise Rejected(Reason.OFFER_TARIFF, asset=asset.name)

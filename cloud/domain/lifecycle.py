@@ -148,7 +148,7 @@ TABLE: Mapping[OrderState, Mapping[type, Entry]] = {
         ReadingsReported: Effect(delivery.record_readings, (S.ACTIVE,)),
         EndRequested: Effect(ending.request_end, (S.ENDING, S.ACTIVE)),
         EndReported: Effect(ending.report_end, (S.ENDING,)),
-        EndConfirmedBy: Reason.WRONG_STATE,
+        EndConfirmedBy: Effect(ending.confirm_end, (S.SETTLED,)),
         Cancel: Reason.WRONG_STATE,
         TimerFired: Effect(ending.wait_ran_out, (S.SETTLED, S.ACTIVE)),
     },

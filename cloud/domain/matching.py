@@ -40,7 +40,19 @@ from energyshare.messages import (
 from energyshare.places import distance_m, place_name
 from energyshare.signing import Label, digest
 from energyshare.tariff import TariffError
-from energyshare.values import Instant, Kind, Minor, Money, OrderId, OrderState, PartKind, TerminalId, later, of_unix_s
+from energyshare.values import (
+    AssetState,
+    Instant,
+    Kind,
+    Minor,
+    Money,
+    OrderId,
+    OrderState,
+    PartKind,
+    TerminalId,
+    later,
+    of_unix_s,
+)
 
 
 def open_order(order_id: OrderId, demand: Demand, sender: Sender, facts: Facts, now: Instant) -> Decision:
@@ -92,8 +104,7 @@ def take_offer(order: Order, message: OfferMade, sender: Sender, facts: Facts, n
     if order.timer is None or order.timer.wait is not Wait.OFFERS or now > order.timer.due:
         raise Rejected(Reason.OFFER_LATE)
     _require_own_asset(order, offer, facts.asset)
-    same = (o for o in order.offers.values() if o.asset_id == offer.asset.asset_id and not o.withdrawn)
-    if message.offer.digest in order.offers or any(same):
+    if any(o.asset_id == offer.asset.asset_id for o in order.offers.values()):
         raise Rejected(Reason.OFFER_EXISTS)
     _require_window(order, offer, message, facts.settings, now)
     bound = _require_price(order.demand, offer, facts.settings, now)
@@ -264,6 +275,8 @@ def _require_own_asset(order: Order, offer: OfferBody, asset: AssetRecord | None
         raise Rejected(Reason.ASSET_FOREIGN)
     if asset.held_by is not None:
         raise Rejected(Reason.ASSET_TAKEN)
+    if asset.unknown or asset.state is not AssetState.AVAILABLE:
+        raise Rejected(Reason.ASSET_FOREIGN, state="UNKNOWN" if asset.unknown else asset.state.name)
     if asset.kind is Kind.BATTERY and offer.energy_wh_max > asset.capacity_wh:
         raise Rejected(Reason.OFFER_CAPS, capacity_wh=str(asset.capacity_wh))
 

@@ -168,7 +168,9 @@ class Asset(_message.Message):
     TARIFF_HASH_FIELD_NUMBER: _builtins.int
     DEPOSIT_MINOR_FIELD_NUMBER: _builtins.int
     asset_id: _builtins.bytes
-    """Required, 16 bytes."""
+    """Required, 16 bytes. First bytes of the hash, under the label energyshare/asset-id/v1, of the provider's id and the name
+    "station/name", or the name alone where it is the station's or begins with it and a slash.
+    """
     device_id: _builtins.bytes
     """Required, 16 bytes. The device that verifies vouchers for it."""
     station: _builtins.str

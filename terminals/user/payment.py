@@ -50,8 +50,7 @@ def bundle_of(journal: Journal, order_id: OrderId) -> Bundle:
     if record is None:
         raise Rejected(Reason.PART_MISSING, part="CHARGE_RECORD")
     named = {(part.kind, part.hash) for part in _record(record).parts}
-    last = next((p.number for p in parts if p.kind is PartKind.READING and (p.kind, p.digest) in named), 0)
-    return Bundle(order_id, tuple(Part(part.kind, part.signed) for part in parts if _belongs(part, named, last)))
+    return Bundle(order_id, tuple(Part(part.kind, part.signed) for part in parts if _belongs(part, named)))
 
 
 def prove(journal: Journal, order_id: OrderId, root: PublicKey) -> Proof:
@@ -96,9 +95,7 @@ def _record(part: KeptPart) -> ChargeRecordBody:
     return peek(ChargeRecordBody, part.signed)
 
 
-def _belongs(part: KeptPart, named: set[tuple[PartKind, Digest]], last_reading: int) -> bool:
-    if part.kind is PartKind.READING:
-        return part.number <= last_reading
-    if part.kind in (PartKind.PLATFORM_GRANT, PartKind.CHARGE_RECORD):
+def _belongs(part: KeptPart, named: set[tuple[PartKind, Digest]]) -> bool:
+    if part.kind in (PartKind.READING, PartKind.PLATFORM_GRANT, PartKind.CHARGE_RECORD):
         return True
     return (part.kind, part.digest) in named

@@ -28,6 +28,7 @@ from cloud.store.readers import Readers
 from cloud.work import Inbound, Peer, WorkingSet
 from energyshare.bodies import Asset, GrantBody, Verified
 from energyshare.messages import Inventory, Message, RejectedMessage
+from energyshare.places import place_name
 from energyshare.signing import Label, SigningKey, derive_id, digest
 from energyshare.values import (
     AccountId,
@@ -131,8 +132,9 @@ ASSETS = (
 def asset_of(roster: Roster, device: str, **changes: Any) -> Asset:
     """The asset that goes with a device; a station of its own, at the square."""
     owner, _, kind, tariff, deposit = next(row for row in ASSETS if row[1] == device)
+    name = place_name(f"{device} station", changes.get("name", device))
     asset = Asset(
-        asset_id=AssetId(derive_id(Label.ASSET_ID, roster[owner].id, device)),
+        asset_id=AssetId(derive_id(Label.ASSET_ID, roster[owner].id, name)),
         device_id=DeviceId(roster[device].id),
         station=f"{device} station",
         name=device,

@@ -102,10 +102,8 @@ def test_an_unknown_battery_is_offered_again_once_its_provider_reports_it(cloud:
 
 
 def test_an_asset_stated_twice_in_one_batch_is_as_stated_last(cloud: Cloud) -> None:
-    new = asset_of(cloud.roster, "sun-outlet", name="new", asset_id=b"N" * 16)
-    closed = asset_of(
-        cloud.roster, "sun-outlet", name="new", asset_id=b"N" * 16, version=Number(2), state=AssetState.OUT_OF_SERVICE
-    )
+    new = asset_of(cloud.roster, "sun-outlet", name="new")
+    closed = asset_of(cloud.roster, "sun-outlet", name="new", version=Number(2), state=AssetState.OUT_OF_SERVICE)
     cloud.process(cloud.inbound("sun", None, Inventory((new,), ())), cloud.inbound("sun", None, Inventory((closed,), ())))
     assert [(a.version, a.state) for a in cloud_assets(cloud) if a.name == "new"] == [(2, AssetState.OUT_OF_SERVICE)]
 
