@@ -37,7 +37,8 @@ class Program(click.Group):
             click.echo(f"{extra.get('prog_name')}: error: {error.format_message()}", err=True)
             sys.exit(1)
         except click.Abort:
-            sys.exit(INTERRUPTED)
+            click.echo(f"{extra.get('prog_name')}: nothing was changed", err=True)
+            sys.exit(1)
         sys.exit(status if isinstance(status, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -7,8 +7,8 @@ message never stops the rest.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Protocol
 
 import grpc
@@ -19,7 +19,7 @@ from energyshare.messages import Message
 from energyshare.v1 import stream_pb2, stream_pb2_grpc
 from energyshare.values import Number, OrderId
 from energyshare.wire import Envelope, encode_envelope, split_envelope
-from terminals.identity import Identity, channel_credentials
+from terminals.identity import Identity, channel_credentials, needs_renewal, renew, utc_now
 from terminals.journal import Journal
 from terminals.link import Conversation, Frame, Link, Opened, Refusal, Unreadable
 
@@ -71,6 +71,28 @@ class Terminal:
         number = self._link.say(order_id, message)
         self._something_to_send.set()
         return number
+
+    async def renew_if_needed(self, *, at_once: bool = False) -> None:
+        """Renew the certificate when its last third has begun; a renewal that fails matters only once it has expired."""
+        if not at_once and not needs_renewal(self.identity, utc_now()):
+            return
+        try:
+            self.identity = await renew(self.identity)
+        except (Unavailable, Rejected) as error:
+            if at_once or utc_now() >= self.identity.certificate_not_after:
+                raise
+            logger.info("the certificate could not be renewed yet: %s", error)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make what is said and stored inside durable as one, or neither say nor store it."""
+        said = self._link.said
+        try:
+            with self.journal.transaction():
+                yield
+        except BaseException:
+            self._link.undo(said)
+            raise
 
     async def changed(self) -> None:
         """Wait until a frame was taken."""
@@ -144,7 +166,7 @@ class Terminal:
 
     def _take(self, frame: Frame, handler: Handler) -> None:
         """Take a frame in one transaction: messages, their effects, the answers to them."""
-        with self.journal.transaction():
+        with self.transaction():
             self._link.take(frame, lambda order_id, message: self._deliver(order_id, message, handler), handler.refused)
         self._something_to_send.set()
         self._changed.set()

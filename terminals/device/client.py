@@ -31,6 +31,7 @@ from energyshare.wire import Presentable, decode_presentable, presentable_proto,
 from terminals.device.memory_file import SessionEvidence
 
 ANSWER_WITHIN_S = 5
+ANSWER_OPTIONS = (("grpc.max_receive_message_length", 16 * 1024 * 1024),)  # all readings of the longest session
 FROM_THE_FIRST = Number(0)
 
 T = TypeVar("T")
@@ -68,7 +69,7 @@ class DeviceClient:
     """The five calls, each with a deadline of 5 s; every error comes as one of ours. Use it as an async context."""
 
     def __init__(self, address: str) -> None:
-        self._channel = grpc.aio.insecure_channel(address)
+        self._channel = grpc.aio.insecure_channel(address, ANSWER_OPTIONS)
         self._stub = DeviceServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:

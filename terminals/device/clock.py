@@ -34,11 +34,15 @@ def ticked(clock: Clock, monotonic_us: MonotonicUs) -> Clock:
     return Clock(Instant(clock.time + passed_us), clock.quality, monotonic_us)
 
 
-def revived(clock: Clock, host_time: Instant, monotonic_us: MonotonicUs) -> Clock:
-    """Go on after a restart: the later of the host's clock and the last one written; RELATIVE when the host lost its own."""
-    lost = host_time < clock.time - BACK_US_MAX
+def revived(clock: Clock, host_time: Instant, monotonic_us: MonotonicUs, *, in_session: bool) -> Clock:
+    """Go on after a restart: the later of the host's clock and the last one written; RELATIVE when the host lost its own.
+
+    With a session open, a jump of more than 7 days is no time that passed: no session is that long.
+    """
+    leapt = in_session and host_time > clock.time + AHEAD_US_MAX
+    lost = leapt or host_time < clock.time - BACK_US_MAX
     quality = ClockQuality.RELATIVE if lost else clock.quality
-    return Clock(max(host_time, clock.time), quality, monotonic_us)
+    return Clock(clock.time if leapt else max(host_time, clock.time), quality, monotonic_us)
 
 
 def stated(clock: Clock, platform_time: Instant) -> Clock:

@@ -47,6 +47,10 @@ from terminals.device.window import with_used
 Evidence = Verified[StartReceiptBody] | Verified[ReadingBody] | Verified[EndReceiptBody]
 
 
+CHANGES_AT_ONCE = 20
+CHANGE_EVERY_US = 30 * 1_000_000
+
+
 @dataclass(frozen=True, slots=True)
 class Open:
     """Let the hardware supply, at most so much more."""
@@ -126,7 +130,8 @@ def tick(profile: Profile, memory: Memory, meter: Meter, seal: Sealer) -> Decisi
     if not session.cut_off and (_is_past_cap(session) or _remaining_wh(session, meter) <= 0):
         return replace(_read(profile, memory, replace(session, cut_off=True), meter, False, seal), supply=Close())
     supplying = not session.cut_off and meter.power_w > 0
-    if supplying != session.supplying or quarter_of(memory.clock.time) > session.quarter:
+    changed = supplying != session.supplying and _may_read(session)
+    if changed or quarter_of(memory.clock.time) > session.quarter:
         return _read(profile, memory, session, meter, supplying, seal)
     return Decision(memory)
 
@@ -186,6 +191,11 @@ def _ended(
 
 def _with_register(memory: Memory, meter: Meter) -> Memory:
     return replace(memory, register_wh=EnergyWh(max(memory.register_wh, meter.register_wh)))
+
+
+def _may_read(session: Session) -> bool:
+    """Bound the readings of a load that comes and goes: some at once, then one every half minute."""
+    return session.readings_count < CHANGES_AT_ONCE + session.elapsed_us // CHANGE_EVERY_US
 
 
 def _is_past_cap(session: Session) -> bool:

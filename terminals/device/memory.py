@@ -105,7 +105,8 @@ def advanced(memory: Memory, monotonic_us: MonotonicUs) -> Memory:
 
 def restarted(memory: Memory, host_time: Instant, monotonic_us: MonotonicUs) -> Memory:
     """Go on after a power cut: the open session's time is counted by the clock."""
-    return _moved(memory, revived(memory.clock, host_time, monotonic_us))
+    in_session = memory.session is not None
+    return _moved(memory, revived(memory.clock, host_time, monotonic_us, in_session=in_session))
 
 
 def _moved(memory: Memory, clock: Clock) -> Memory:

@@ -35,6 +35,8 @@ from terminals.provider.datum import wgs84_of_gcj02
 
 KINDS = {"battery": Kind.BATTERY, "outlet": Kind.ENERGY}
 FIRST_VERSION = Number(0)  # the journal numbers changes from here
+STATION_CHARACTERS_MAX = 56  # with its number a charge point's name has at most 64
+CHARGE_POINTS_MAX = 1_000  # of one station
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,14 @@ def build_catalog(config: ProviderConfig, path: Path, provider: ProviderId, curr
     """
     tariffs = {entry.name: _tariff(path, index, entry.file, currency) for index, entry in enumerate(config.tariffs)}
     assets: dict[AssetId, Asset] = {}
+    devices: set[DeviceId] = set()
     addresses: dict[DeviceId, str] = {}
     for where, asset, address in _entries(config, path, provider, currency, tariffs):
         if asset.asset_id in assets:
             raise ConfigError(path, f"`{where}` repeats the name {asset.station}/{asset.name}")
+        if asset.device_id in devices:
+            raise ConfigError(path, f"`{where}.name`: two assets can't be the one device {asset.name}")
+        devices.add(asset.device_id)
         assets[asset.asset_id] = asset
         if address is not None:
             addresses[asset.device_id] = address
@@ -155,6 +161,8 @@ def _stations(path: Path, datum: str) -> Iterator[tuple[str, Place, int]]:
                 yield _station(path, number, row, datum)
     except OSError as error:
         raise ConfigError(path, error.strerror or "it can't be read") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(path, f"is not CSV in UTF-8: {error}") from None
 
 
 def _station(path: Path, number: int, row: Mapping[str, str], datum: str) -> tuple[str, Place, int]:
@@ -162,8 +170,13 @@ def _station(path: Path, number: int, row: Mapping[str, str], datum: str) -> tup
         latitude, longitude = float(row["latitude"]), float(row["longitude"])
         if datum == "gcj02":
             latitude, longitude = wgs84_of_gcj02(latitude, longitude)
-        return row["station_id"].strip(), Place.of_degrees(f"{latitude:.7f}", f"{longitude:.7f}"), int(row["charge_points"])
-    except (KeyError, TypeError, ValueError) as error:
+        station, points = row["station_id"].strip(), int(row["charge_points"])
+        if not 1 <= len(station) <= STATION_CHARACTERS_MAX or not 0 <= points <= CHARGE_POINTS_MAX:
+            raise ValueError(
+                f"a station has 1 to {STATION_CHARACTERS_MAX} characters and at most {CHARGE_POINTS_MAX} charge points"
+            )
+        return station, Place.of_degrees(f"{latitude:.7f}", f"{longitude:.7f}"), points
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ConfigError(path, f"line {number}: needs station_id, longitude, latitude and charge_points ({error})") from None
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from energyshare.errors import Reason, Rejected, Unavailable
 from energyshare.values import Instant, ProviderId
-from terminals.identity import Identity, needs_renewal, renew
+from terminals.identity import Identity
 from terminals.journal import Journal
 from terminals.provider.catalog import Catalog, build_catalog
 from terminals.provider.charge import recharged
@@ -25,7 +25,9 @@ from terminals.stream import Closed, Terminal, raised_by
 
 logger = logging.getLogger(__name__)
 
-STEADY_S = 5.0  # a stream that lived as long was a good one
+STEADY_S = 5.0  # a stream that the cloud closed sooner counts as a failure; one that broke off does not
+SURVEY_S = 60.0
+FINAL = (Reason.IDENTITY_REVOKED, Reason.IDENTITY_UNKNOWN, Reason.INCARNATION_CHANGED)
 BACKOFF_S = (0.2, 0.5, 1.0, 1.0, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -59,9 +61,9 @@ class Daemon:
         self._config = config
         self._terminal = Terminal(identity, journal)
         self._orders = ProviderOrders(self._terminal, catalog, config.offers, system_now)
-        self._reader = DeviceReader(self._terminal, self._orders)
-        with journal.transaction():
-            self._changed_assets = tell_inventory(self._terminal, catalog)
+        self._reader = DeviceReader(self._terminal, self._orders, system_now)
+        with self._terminal.transaction():
+            tell_inventory(self._terminal, catalog)
 
     async def run(self, stopped: asyncio.Event, announce: Callable[[str], None]) -> None:
         """Keep connected and read devices until stopped."""
@@ -77,41 +79,43 @@ class Daemon:
             await asyncio.gather(*tasks, stopping, return_exceptions=True)
 
     async def _keep_connected(self, announce: Callable[[str], None]) -> None:
-        failures = 0
+        """Stay connected; nothing ends this but what no reconnect mends."""
+        failures, renew_at_once = 0, False
         while True:
             try:
-                await self._renew_if_needed()
+                await self._terminal.renew_if_needed(at_once=renew_at_once)
                 async with self._terminal.connected(self._orders) as serving:
                     connected = time.monotonic()
                     announce(f"connected, {len(self._orders.catalog.assets)} assets")
                     await asyncio.wait([serving])
-                    failures = 0 if time.monotonic() - connected > STEADY_S else failures
-                    _require_no_last_word(raised_by(serving))
-            except Unavailable as error:
+                    ending = raised_by(serving)
+                    if not isinstance(ending, Closed) or time.monotonic() - connected > STEADY_S:
+                        failures = 0
+                    raise ending
+            except (Unavailable, Rejected) as error:
+                _require_not_final(error)
+                renew_at_once = isinstance(error, Rejected) and error.reason is Reason.IDENTITY_EXPIRED
                 logger.info("%s", error)
-            except Rejected as refusal:
-                _require_no_last_word(refusal)
-                self._terminal.identity = await renew(self._terminal.identity)
             await asyncio.sleep(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
             failures += 1
 
-    async def _renew_if_needed(self) -> None:
-        if needs_renewal(self._terminal.identity, system_now()):
-            self._terminal.identity = await renew(self._terminal.identity)
-
     async def _read_devices(self) -> None:
+        """Visit the devices of orders under way often, and all others now and then."""
+        surveyed = -SURVEY_S
         while True:
+            if time.monotonic() - surveyed >= SURVEY_S:
+                surveyed = time.monotonic()
+                await self._reader.survey()
             await self._reader.visit_all()
             await asyncio.sleep(self._config.offers.poll_s)
 
 
-def _require_no_last_word(error: Exception) -> None:
-    """Raise what no reconnect mends; anything else is tried again."""
-    if isinstance(error, Rejected) and error.reason is not Reason.IDENTITY_EXPIRED:
+def _require_not_final(error: Unavailable | Rejected) -> None:
+    """Raise what no reconnect mends."""
+    if isinstance(error, Rejected) and error.reason in FINAL:
         raise error
     if isinstance(error, Closed) and error.reason == "DISPLACED":
         raise Unavailable("another daemon of this provider has connected", "run one daemon for one provider")
-    logger.info("%s", error)
 
 
 def _stop_signal() -> asyncio.Event:

@@ -11,15 +11,18 @@ from typing import Literal
 import msgspec
 
 from energyshare.bodies import (
+    Asset,
     ChargeRecordBody,
     EndConfirmationBody,
     EndReceiptBody,
     EndRequestBody,
+    GrantBody,
     OfferBody,
     SelectionBody,
-    StartReceiptBody,
+    Verified,
     VoucherBody,
 )
+from energyshare.charging import hold_of
 from energyshare.credentials import open_end_receipt, open_grant, open_readings, open_start_receipt
 from energyshare.errors import Reason, Rejected
 from energyshare.messages import (
@@ -41,10 +44,12 @@ from energyshare.messages import (
 from energyshare.places import place_name
 from energyshare.values import (
     AssetId,
+    ChargeBasis,
     DeviceId,
     DurationS,
     Epoch,
     Instant,
+    Kind,
     OrderId,
     PartKind,
     ProviderId,
@@ -60,7 +65,7 @@ from terminals.link import Refusal
 from terminals.provider.catalog import Catalog
 from terminals.provider.charge import note_charge
 from terminals.provider.config import Offers
-from terminals.provider.inventory import tell_asset
+from terminals.provider.inventory import tell_again, tell_asset
 from terminals.provider.quoting import Asked, quote
 from terminals.stream import Terminal
 
@@ -81,6 +86,7 @@ class OrderDocument(msgspec.Struct):
     readings: int = 0
     ended: bool = False
     release_wanted: bool = False
+    confirm_until: int | None = None
 
 
 def documents(journal: Journal) -> list[tuple[OrderId, OrderDocument]]:
@@ -116,6 +122,7 @@ class ProviderOrders:
                 document.state = "CLOSED"
                 document.reason = "another offer was selected"
             case OrderClosed(state, reason):
+                self._expect_back(document)
                 document.state = "CLOSED"
                 document.reason = f"{state.name}: {reason}"
             case Started(start_receipt, grant):
@@ -151,7 +158,7 @@ class ProviderOrders:
 
     def note_charge(self, receipt: EndReceiptBody) -> None:
         """Keep a battery's state of charge as its lock signed it, and tell the cloud, for the offers to come."""
-        asset = next((a for a in self.catalog.assets.values() if a.device_id == receipt.device_id), None)
+        asset = self._asset_of(receipt.device_id)
         if asset is not None and receipt.soc_pct is not None:
             now = note_charge(self._journal, asset, receipt)
             self.catalog = replace(self.catalog, assets={**self.catalog.assets, asset.asset_id: now})
@@ -166,14 +173,17 @@ class ProviderOrders:
             self._journal.drop_document("under-way", order_id)
 
     def keep_start(self, order_id: OrderId, document: OrderDocument, start_receipt: bytes, grant: bytes) -> bool:
-        """Keep a start receipt; says whether it was new. Raises Rejected when it does not hold."""
+        """Keep a start receipt of our voucher by our device; says whether it was new. Raises Rejected when it does not hold."""
         if self._journal.part(order_id, PartKind.START_RECEIPT) is not None:
             return False
-        device = open_grant(grant, self._identity.root_key, Role.DEVICE)
+        device = self.own_device(grant)
         start = open_start_receipt(start_receipt, device, PublicKey(document.holder_key))
+        voucher = self._journal.part(order_id, PartKind.VOUCHER)
+        found = (start.receipt.body.order_id, bytes(start.receipt.body.device_id), start.voucher_hash)
+        if voucher is None or found != (order_id, document.device_id, voucher.digest):
+            raise Rejected(Reason.RECEIPT_FOREIGN)
         self._journal.add_part(order_id, PartKind.START_RECEIPT, start.receipt.digest, start_receipt)
         self._journal.add_part(order_id, PartKind.DEVICE_GRANT, device.digest, grant)
-        self._learn_epoch(start.receipt.body)
         document.state = "ACTIVE"
         return True
 
@@ -181,8 +191,8 @@ class ProviderOrders:
         self, order_id: OrderId, document: OrderDocument, readings: tuple[bytes, ...], grant: bytes
     ) -> tuple[bytes, ...]:
         """Keep readings that are new, and give them. Raises Rejected when they do not hold."""
-        device = open_grant(grant, self._identity.root_key, Role.DEVICE)
-        new = [r for r in open_readings(readings, device) if r.body.number > document.readings]
+        device = self.own_device(grant)
+        new = [r for r in open_readings(readings, device) if r.body.number > document.readings and r.body.order_id == order_id]
         for reading in new:
             self._journal.add_part(order_id, PartKind.READING, reading.digest, reading.signed, reading.body.number)
         if new:
@@ -215,7 +225,11 @@ class ProviderOrders:
         offers = {part.digest: part.signed for part in self._journal.parts(order_id, PartKind.OFFER)}
         if selection.body.order_id != order_id or selection.body.offer_hash not in offers:
             raise Rejected(Reason.OFFER_UNKNOWN)
+        if self._journal.part(order_id, PartKind.VOUCHER) is not None:  # one hold pays for one opening
+            raise Rejected(Reason.OFFER_EXISTS)
         offer = peek(OfferBody, offers[selection.body.offer_hash])
+        if selection.body.hold_minor != hold_of(offer):
+            raise Rejected(Reason.HOLD_MISMATCH)
         self._journal.add_part(order_id, PartKind.SELECTION, selection.digest, award.selection)
         voucher = seal(self._voucher(offer, award.holder_key), self._identity.key)
         self._journal.add_part(order_id, PartKind.VOUCHER, voucher.digest, voucher.signed)
@@ -252,27 +266,71 @@ class ProviderOrders:
     def _epoch(self, device: DeviceId) -> Epoch:
         return Epoch(int(self._journal.document("epoch", device) or b"1"))
 
-    def _learn_epoch(self, receipt: StartReceiptBody) -> None:
-        self._journal.put_document("epoch", receipt.device_id, str(receipt.epoch).encode())
+    def learn_epoch(self, device: DeviceId, epoch: Epoch) -> None:
+        """Keep the number of a device's replay memory, for the vouchers to come; inside a journal transaction."""
+        if epoch != self._epoch(device):
+            self._journal.put_document("epoch", device, str(epoch).encode())
+
+    def found_free(self, device: DeviceId) -> None:
+        """Tell the cloud that an asset is there, if it may think that it is not; inside a journal transaction."""
+        asset = self._asset_of(device)
+        if asset is not None and self._journal.document("expected", asset.asset_id) is not None:
+            self._journal.drop_document("expected", asset.asset_id)
+            tell_again(self._terminal, self.catalog, asset)
+
+    def confirm(self, order_id: OrderId, document: OrderDocument) -> None:
+        """Confirm the end that is kept; inside a journal transaction."""
+        end = self._journal.part(order_id, PartKind.END_RECEIPT)
+        assert end is not None
+        confirmation = seal(EndConfirmationBody(order_id, end.digest, None), self._identity.key)
+        self._journal.add_part(order_id, PartKind.END_CONFIRMATION, confirmation.digest, confirmation.signed)
+        self._terminal.say(order_id, EndConfirmed(confirmation.signed))
+        document.confirm_until = None
 
     def _confirm(self, order_id: OrderId, asked: ConfirmEnd, document: OrderDocument) -> None:
-        """Confirm an end that our device signed; one without a receipt has the device released and read first."""
+        """Confirm an end that our device signed, once we have all of its readings.
+
+        One without a receipt has the device released and read first, if its holder asked.
+        """
         document.state = "ENDING"
         if asked.end_receipt is None or asked.grant is None:
             document.release_wanted = self._is_asked_by_holder(order_id, asked, document)
             return
-        device = open_grant(asked.grant, self._identity.root_key, Role.DEVICE)
+        device = self.own_device(asked.grant)
         end = open_end_receipt(asked.end_receipt, device, PublicKey(document.holder_key), self._identity.key.public)
-        if bytes(end.receipt.body.device_id) != document.device_id or device.body.owner_id != self._provider:
-            raise Rejected(Reason.RECEIPT_FOREIGN)
         self.keep_start(order_id, document, end.receipt.body.start_receipt, asked.grant)
+        if bytes(end.receipt.body.device_id) != document.device_id or end.receipt.body.order_id != order_id:
+            raise Rejected(Reason.RECEIPT_FOREIGN)
         self._journal.add_part(order_id, PartKind.END_RECEIPT, end.receipt.digest, asked.end_receipt)
         self.note_charge(end.receipt.body)
-        document.state = "ENDING"
-        document.ended = True
-        confirmation = seal(EndConfirmationBody(order_id, end.receipt.digest, None), self._identity.key)
-        self._journal.add_part(order_id, PartKind.END_CONFIRMATION, confirmation.digest, confirmation.signed)
-        self._terminal.say(order_id, EndConfirmed(confirmation.signed))
+        document.state, document.ended = "ENDING", True
+        is_whole = document.readings >= end.receipt.body.readings_count
+        if is_whole or DeviceId(document.device_id) not in self.catalog.addresses:
+            self.confirm(order_id, document)
+        else:
+            document.confirm_until = asked.confirm_until_time
+
+    def own_device(self, grant: bytes) -> Verified[GrantBody]:
+        """Open the grant of a device of ours; raises Rejected{GRANT_OWNER} for another's."""
+        device = open_grant(grant, self._identity.root_key, Role.DEVICE)
+        if device.body.owner_id != self._provider:
+            raise Rejected(Reason.GRANT_OWNER)
+        return device
+
+    def _asset_of(self, device: bytes) -> Asset | None:
+        return next((asset for asset in self.catalog.assets.values() if asset.device_id == device), None)
+
+    def _expect_back(self, document: OrderDocument) -> None:
+        """Have an asset told again once its device is found free: the cloud may not know where it is.
+
+        An outlet whose device we can't reach stands where it stood.
+        """
+        asset = self._asset_of(document.device_id) if document.state in UNDER_WAY else None
+        if asset is None:
+            return
+        self._journal.put_document("expected", asset.asset_id, b"")
+        if asset.kind is Kind.ENERGY and asset.device_id not in self.catalog.addresses:
+            self.found_free(asset.device_id)
 
     def _is_asked_by_holder(self, order_id: OrderId, asked: ConfirmEnd, document: OrderDocument) -> bool:
         """Say whether the holder itself asked, so that the owner may release in its place."""
@@ -284,5 +342,7 @@ class ProviderOrders:
         platform = open_grant(self._identity.platform_grant, self._identity.root_key, Role.PLATFORM)
         record = open_signed(ChargeRecordBody, charge_record, platform.body.public_key)
         self._journal.add_part(order_id, PartKind.CHARGE_RECORD, record.digest, charge_record)
+        if record.body.basis is ChargeBasis.CAP:
+            self._expect_back(document)
         document.state = "SETTLED"
         document.total_minor = record.body.incl_vat_minor

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +24,6 @@ from energyshare.values import (
     Money,
     OrderId,
     Place,
-    RequestId,
     id_text,
     later,
 )
@@ -399,7 +397,7 @@ def wallet_show(home: Path, as_json: bool) -> None:
         out.print(table(("time", "amount", "why", "order"), rows))
 
 
-@wallet_group.command("top-up")
+@wallet_group.command("top-up", context_settings={"ignore_unknown_options": True})  # -5 is an amount, and refused as one
 @click.argument("amount")
 @HOME
 @JSON
@@ -412,7 +410,7 @@ def wallet_top_up(amount: str, home: Path, as_json: bool) -> None:
     """
     with _opened(home) as me:
         minor = _amount(amount, me)
-        available = asyncio.run(me.top_up(RequestId(os.urandom(16)), minor, me.identity.currency))
+        available = asyncio.run(me.top_up(minor))
         currency = me.identity.currency
     if as_json:
         click.echo(json.dumps({"available_minor": available, "currency": currency}))
@@ -651,7 +649,7 @@ def _place(at: str) -> Place:
         if not comma:
             raise ValueError
         return Place.of_degrees(latitude.strip(), longitude.strip())
-    except ValueError:
+    except (ValueError, OverflowError):
         raise click.BadParameter(f"{at!r} is not LAT,LON in degrees, as 22.5431,114.0579", param_hint="--at") from None
 
 

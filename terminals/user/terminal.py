@@ -22,9 +22,9 @@ from energyshare.home import lock_home
 from energyshare.messages import Demand, EndRequest, Reading, Selection, Started
 from energyshare.rpc_errors import error_of
 from energyshare.v1 import account_pb2, account_pb2_grpc
-from energyshare.values import Currency, DeviceId, Digest, Instant, Minor, Nonce, OrderId, PartKind, RequestId
+from energyshare.values import DeviceId, Digest, Instant, Minor, Nonce, OrderId, PartKind, RequestId
 from energyshare.wire import encode, seal
-from terminals.identity import Identity, channel_credentials, load_identity, needs_renewal, renew
+from terminals.identity import Identity, channel_credentials, load_identity
 from terminals.journal import PARTS_KEPT_S, Journal
 from terminals.stream import CHANNEL_OPTIONS, Terminal, raised_by
 from terminals.user import payment
@@ -39,11 +39,15 @@ class UserTerminal:
     """A user's terminal: one home, one journal. Open it with `opened`, which holds the home's lock."""
 
     def __init__(self, identity: Identity, journal: Journal, clock: Callable[[], Instant]) -> None:
-        self.identity = identity
         self.journal = journal
         self._clock = clock
         self._terminal = Terminal(identity, journal)
         self._orders = UserOrders(self._terminal)
+
+    @property
+    def identity(self) -> Identity:
+        """Who this terminal is."""
+        return self._terminal.identity
 
     def orders(self) -> list[tuple[OrderId, UserOrder]]:
         """List all orders by their number."""
@@ -79,7 +83,7 @@ class UserTerminal:
     def demand(self, demand: Demand) -> OrderId:
         """Open an order with a demand; gives its id."""
         order_id = new_order_id(self._clock())
-        with self.journal.transaction():
+        with self._terminal.transaction():
             number = max((order.number for _, order in self.orders()), default=0) + 1
             self._orders.save(order_id, UserOrder(number, encode(demand), self._clock()))
             self._terminal.say(order_id, demand)
@@ -100,7 +104,7 @@ class UserTerminal:
             raise Rejected(Reason.OFFER_EXPIRED, offer=str(index))
         body = SelectionBody(order_id, Digest(line.digest), Minor(line.hold_minor), self.identity.currency, self._clock())
         selection = seal(body, self.identity.key)
-        with self.journal.transaction():
+        with self._terminal.transaction():
             self.journal.add_part(order_id, PartKind.SELECTION, selection.digest, selection.signed)
             self._terminal.say(order_id, Selection(selection.signed))
             order.state, order.selected, order.reason = "SELECTED", line.digest, ""
@@ -117,7 +121,7 @@ class UserTerminal:
         if order.presentable is None:
             raise Rejected(Reason.WRONG_STATE, state=order.state)
         outcome = await start_session(address, self.identity.root_key, order.presentable, self.identity.key, self.fetch_time)
-        with self.journal.transaction():
+        with self._terminal.transaction():
             if self._orders.keep_start(order_id, outcome.start_receipt, outcome.device_grant):
                 self._terminal.say(order_id, Started(outcome.start_receipt, outcome.device_grant))
             if order.state == "AUTHORIZED":
@@ -139,7 +143,7 @@ class UserTerminal:
 
         owner = payment.issuer_key(self.journal, order_id, self.identity.root_key)
         outcome = await end_session(address, self.identity.root_key, order_id, self.identity.key, owner)
-        with self.journal.transaction():
+        with self._terminal.transaction():
             if self._orders.keep_start(order_id, outcome.start_receipt, outcome.device_grant):
                 self._terminal.say(order_id, Started(outcome.start_receipt, outcome.device_grant))
             new = self._orders.keep_readings(order_id, outcome.readings, outcome.device_grant)
@@ -163,7 +167,7 @@ class UserTerminal:
 
         `each` is called after every frame. Raises: Unavailable when the cloud can't be reached, Rejected when it refuses.
         """
-        await self._renew_if_needed()
+        await self._terminal.renew_if_needed()
         deadline = time.monotonic() + within_s
         async with self._terminal.connected(self._orders) as serving:
             while not until():
@@ -186,16 +190,23 @@ class UserTerminal:
 
     async def wallet(self) -> account_pb2.GetWalletResponse:
         """Ask for the balance and the latest movements."""
-        await self._renew_if_needed()
+        await self._terminal.renew_if_needed()
         async with self._account() as stub:
             return await _answer(stub.GetWallet(account_pb2.GetWalletRequest(), timeout=CALL_WITHIN_S))
 
-    async def top_up(self, request: RequestId, amount: Minor, currency: Currency) -> Minor:
-        """Pay in, once per request id; gives what is available then."""
-        await self._renew_if_needed()
-        paid = account_pb2.TopUpRequest(request_id=request, amount_minor=amount, currency=currency)
+    async def top_up(self, amount: Minor) -> Minor:
+        """Pay in; gives what is available then. A call whose answer was lost is repeated, and moves the money once."""
+        await self._terminal.renew_if_needed()
+        request = self._top_up_request(amount)
+        paid = account_pb2.TopUpRequest(request_id=request, amount_minor=amount, currency=self.identity.currency)
         async with self._account() as stub:
-            return Minor((await _answer(stub.TopUp(paid, timeout=CALL_WITHIN_S))).available_minor)
+            try:
+                answer = await _answer(stub.TopUp(paid, timeout=CALL_WITHIN_S))
+            except Rejected:
+                self._forget_top_up(amount)
+                raise
+        self._forget_top_up(amount)
+        return Minor(answer.available_minor)
 
     async def fetch_time(self, device: DeviceId, nonce: Nonce) -> tuple[bytes, bytes]:
         """Have the platform sign the time over a device's nonce."""
@@ -207,7 +218,7 @@ class UserTerminal:
     def forget_old_parts(self) -> None:
         """Drop the signed parts of orders that ended long ago."""
         limit = self._clock() - PARTS_KEPT_S * 1_000_000
-        with self.journal.transaction():
+        with self._terminal.transaction():
             for order_id, order in self.orders():
                 if order.state not in OPEN and order.created < limit:
                     self.journal.drop_parts(order_id)
@@ -216,15 +227,23 @@ class UserTerminal:
         self, order_id: OrderId, order: UserOrder, ended: Digest | None, receipt: bytes | None, grant: bytes | None
     ) -> None:
         request = seal(EndRequestBody(order_id, ended, self._clock()), self.identity.key)
-        with self.journal.transaction():
+        with self._terminal.transaction():
             self.journal.add_part(order_id, PartKind.END_REQUEST, request.digest, request.signed)
             self._terminal.say(order_id, EndRequest(request.signed, receipt, grant))
             order.state, order.requested_end = "ENDING", True
             self._orders.save(order_id, order)
 
-    async def _renew_if_needed(self) -> None:
-        if needs_renewal(self.identity, self._clock()):
-            self.identity = self._terminal.identity = await renew(self.identity)
+    def _top_up_request(self, amount: Minor) -> RequestId:
+        """Give the id under which an amount is paid in; the one before when its answer never came."""
+        key = str(amount).encode()
+        with self.journal.transaction():
+            known = self.journal.document("top-up", key) or os.urandom(16)
+            self.journal.put_document("top-up", key, known)
+        return RequestId(known)
+
+    def _forget_top_up(self, amount: Minor) -> None:
+        with self.journal.transaction():
+            self.journal.drop_document("top-up", str(amount).encode())
 
     def _account(self) -> "_Account":
         return _Account(self.identity)

@@ -379,6 +379,27 @@ def test_a_host_clock_far_behind_what_was_written_makes_the_device_relative(outl
     assert (question.clock_quality.name, question.clock_time) == (quality, Instant(T0 * 1_000_000))
 
 
+def test_a_host_clock_that_leapt_while_a_session_was_open_is_no_time_that_passed(outlet: World) -> None:
+    outlet.start()
+    outlet.restart(host_s=8 * 86_400)
+    question = outlet.question()
+    assert (question.clock_quality.name, question.clock_time) == ("RELATIVE", Instant(T0 * 1_000_000))
+    assert outlet.machine.memory.session is not None
+    assert outlet.machine.memory.session.elapsed_us == 0
+
+
+def test_a_load_that_comes_and_goes_signs_a_bounded_number_of_readings(outlet: World) -> None:
+    outlet.start()
+    hardware = outlet.hardware
+    for second in range(600):
+        if second % 2:
+            hardware.close()
+        else:
+            hardware.open(EnergyWh(1_000))
+        outlet.pass_s(1)
+    assert len(story(outlet)) <= 20 + 600 // 30 + 1
+
+
 def test_a_device_that_lost_its_clock_opens_only_after_a_statement(outlet: World) -> None:
     outlet.restart(host_s=-86_400)
     with refused("CLOCK_LOST"):
