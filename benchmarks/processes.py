@@ -69,7 +69,7 @@ def module(name: str, *arguments: str) -> Command:
     return (name, *arguments)
 
 
-def function(target: str, *arguments: str | int | float) -> Command:
+def function(target: str, *arguments: str | int | float | list[str]) -> Command:
     """Name a function to call, as `package.module:function`."""
     return (target, *map(json.dumps, arguments))
 

@@ -28,6 +28,7 @@ from energyshare.messages import (
     RejectedMessage,
     Voucher,
 )
+from energyshare.places import place_name
 from energyshare.signing import Label, SigningKey, derive_id, digest
 from energyshare.values import (
     AssetId,
@@ -137,11 +138,12 @@ def _assets(provider: ProviderId, outlets: list[Party]) -> list[Asset]:
 
 
 def _asset(provider: ProviderId, device: DeviceId, number: int) -> Asset:
+    station, name = f"Station {number}", f"outlet-{number}"
     return Asset(
-        asset_id=AssetId(derive_id(Label.ASSET_ID, provider, f"outlet-{number}")),
+        asset_id=AssetId(derive_id(Label.ASSET_ID, provider, place_name(station, name))),
         device_id=device,
-        station=f"Station {number}",
-        name=f"outlet-{number}",
+        station=station,
+        name=name,
         kind=Kind.ENERGY,
         place=place_of(number),
         connector=Connector.GBT_DC,

@@ -18,7 +18,7 @@ from cloud.domain import lifecycle, matching
 from cloud.domain.conversation import Arrival, Received, arrival
 from cloud.domain.inbound import OrderMessage, Refused, TimerFired
 from cloud.domain.inventory import take_inventory
-from cloud.domain.order import Decision, Order, Send, Sender, SettledNotice, Side
+from cloud.domain.order import Decision, Participant, Send, Sender, SettledNotice, Side
 from cloud.domain.settings import Settings
 from cloud.sealing import PlatformKey, SealedStatements, seal_statements
 from cloud.store import tables
@@ -247,7 +247,7 @@ class _Step:
             decision = replace(decision, order=replace(decision.order, version=1))
         else:
             decision = lifecycle.decide(order, message, sender, facts, self._now)
-        self._apply(_received(decision, inbound), peer.role, type(message).__name__)
+        self._apply(decision, peer.role, type(message).__name__, inbound)
         self._acknowledge(peer.terminal, inbound.order_id, inbound.number)
 
     def _decide_for_terminal(self, inbound: Inbound, message: OrderMessage | Inventory) -> None:
@@ -268,17 +268,18 @@ class _Step:
         self._count_in(inbound)
         self._acknowledge(inbound.peer.terminal, None, inbound.number)
 
-    def _apply(self, decision: Decision, actor: str, event: str) -> None:
+    def _apply(self, decision: Decision, actor: str, event: str, inbound: Inbound | None = None) -> None:
         """Put a decision into the working set: sign what the platform states, number the messages, add the rows.
 
         What can fail comes first, so that a message that is parked leaves nothing behind.
         """
-        work, order = self._work, decision.order
+        work = self._work
         sealed = seal_statements(decision.statements, self._platform) if decision.statements else None
-        outgoing = []
-        for send in decision.send:
-            order, envelope = _numbered(order, send, sealed)
-            outgoing.append(envelope)
+        participants = dict(decision.order.participants)
+        if inbound is not None:
+            participants[inbound.peer.terminal] = _counted_in(participants[inbound.peer.terminal], inbound)
+        outgoing = [_numbered(participants, decision.order.id, send, sealed) for send in decision.send]
+        order = replace(decision.order, participants=participants)
         work.add_transfers(decision.transfers)
         for envelope in outgoing:
             self._put_out(envelope)
@@ -311,7 +312,7 @@ class _Step:
             return
         answer = RejectedMessage(inbound.number, refusal.reason, refusal.metadata)
         unchanged = Decision(replace(order, version=order.version + 1), refusal.reason, (Send(inbound.peer.terminal, answer),))
-        self._apply(_received(unchanged, inbound), inbound.peer.role, f"Rejected {type(inbound.message).__name__}")
+        self._apply(unchanged, inbound.peer.role, f"Rejected {type(inbound.message).__name__}", inbound)
         self._acknowledge(inbound.peer.terminal, inbound.order_id, inbound.number)
 
     def _refuse_statelessly(self, inbound: Inbound, refusal: Rejected) -> None:
@@ -346,24 +347,23 @@ def _opens(inbound: Inbound) -> bool:
     return True
 
 
-def _numbered(order: Order, send: Send, sealed: SealedStatements | None) -> tuple[Order, Outgoing]:
-    """Number a message in its conversation; gives the order that has counted it."""
+def _numbered(
+    participants: dict[TerminalId, Participant], order_id: OrderId, send: Send, sealed: SealedStatements | None
+) -> Outgoing:
+    """Number a message in its conversation, and count it in the participants."""
     message = send.message
     if isinstance(message, SettledNotice):
         assert sealed is not None
         message = sealed.settled(message)
-    participant = order.participants[send.terminal]
-    number = Number(participant.last_out + 1)
-    counted = replace(order, participants={**order.participants, send.terminal: replace(participant, last_out=number)})
-    return counted, _outgoing(send.terminal, order.id, number, message)
+    to = participants[send.terminal]
+    number = Number(to.last_out + 1)
+    participants[send.terminal] = Participant(to.terminal, to.side, to.last_in, to.last_in_hash, number)
+    return _outgoing(send.terminal, order_id, number, message)
 
 
 def _outgoing(terminal: TerminalId, order_id: OrderId | None, number: Number, message: Message) -> Outgoing:
     return Outgoing(terminal, order_id, number, encode_envelope(Envelope(order_id, number, message)))
 
 
-def _received(decision: Decision, inbound: Inbound) -> Decision:
-    """Count a message in, in the order that a decision gives."""
-    order, terminal = decision.order, inbound.peer.terminal
-    participant = replace(order.participants[terminal], last_in=inbound.number, last_in_hash=inbound.raw_hash)
-    return replace(decision, order=replace(order, participants={**order.participants, terminal: participant}))
+def _counted_in(sender: Participant, inbound: Inbound) -> Participant:
+    return Participant(sender.terminal, sender.side, inbound.number, inbound.raw_hash, sender.last_out)

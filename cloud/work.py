@@ -32,7 +32,7 @@ from energyshare.values import (
     PublicKey,
     TerminalId,
 )
-from energyshare.wire import peek
+from energyshare.wire import reread
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +192,11 @@ class WorkingSet:
         by_digest = {part.digest: part.signed for part in parts}
         assert order.selected is not None
         evidence = Evidence(
-            offer=peek(OfferBody, by_digest[order.selected]),
-            voucher=peek(VoucherBody, by_digest[order.authorization.digest]),
-            start=peek(StartReceiptBody, by_digest[order.supply.start_hash]),
-            readings=tuple(peek(ReadingBody, part.signed) for part in parts if part.kind is PartKind.READING),
-            end=peek(EndReceiptBody, by_digest[order.end_hash]) if order.end_hash else None,
+            offer=reread(OfferBody, by_digest[order.selected]),
+            voucher=reread(VoucherBody, by_digest[order.authorization.digest]),
+            start=reread(StartReceiptBody, by_digest[order.supply.start_hash]),
+            readings=tuple(reread(ReadingBody, part.signed) for part in parts if part.kind is PartKind.READING),
+            end=reread(EndReceiptBody, by_digest[order.end_hash]) if order.end_hash else None,
         )
         return BillingFacts(evidence, tuple(parts))
 

@@ -82,6 +82,7 @@ def open_device_body(cls: type[BodyT], signed: bytes, grant: Verified[GrantBody]
     return opened
 
 
+@lru_cache(maxsize=4096)  # an end receipt repeats it
 def open_start_receipt(signed: bytes, grant: Verified[GrantBody], holder_key: PublicKey) -> OpenedStart:
     """Check a start receipt, the challenge in it, and that the holder answered that challenge.
 

@@ -20,6 +20,7 @@ from energyshare.bodies import (
     ReadingBody,
     SelectionBody,
     SilenceDecisionBody,
+    StartReceiptBody,
     Verified,
     VoucherBody,
 )
@@ -34,7 +35,8 @@ from energyshare.credentials import (
 )
 from energyshare.errors import Reason, Rejected
 from energyshare.signing import Label, digest
-from energyshare.values import ChargeBasis, Digest, Instant, Kind, Minor, PartKind, PublicKey, Role, later, of_unix_s
+from energyshare.tariff import TariffError, tariff_of
+from energyshare.values import ChargeBasis, Digest, Kind, Minor, PartKind, PublicKey, Role, later, of_unix_s, unix_s
 from energyshare.wire import Bundle, digest_of, open_signed, peek
 
 CLOCK_SLACK_S = 600  # how far the clocks of user, device and cloud may lie apart
@@ -45,6 +47,7 @@ BODIES = {
     PartKind.VOUCHER: VoucherBody,
     PartKind.ISSUER_GRANT: GrantBody,
     PartKind.DEVICE_GRANT: GrantBody,
+    PartKind.START_RECEIPT: StartReceiptBody,
     PartKind.END_RECEIPT: EndReceiptBody,
     PartKind.END_REQUEST: EndRequestBody,
     PartKind.END_CONFIRMATION: EndConfirmationBody,
@@ -66,6 +69,13 @@ def verify_bundle(bundle: Bundle, root: PublicKey) -> Proof:
 
     Raises: Rejected with the reason of the first thing that does not hold.
     """
+    try:
+        return _verified(bundle, root)
+    except TariffError as problem:
+        raise Rejected(Reason.OFFER_TARIFF, problem=str(problem)) from None
+
+
+def _verified(bundle: Bundle, root: PublicKey) -> Proof:
     parts = _Parts(bundle)
     platform = open_grant(parts.one(PartKind.PLATFORM_GRANT), root, Role.PLATFORM)
     record = open_signed(ChargeRecordBody, parts.one(PartKind.CHARGE_RECORD), platform.body.public_key)
@@ -76,6 +86,8 @@ def verify_bundle(bundle: Bundle, root: PublicKey) -> Proof:
     issuer = open_grant(parts.one(PartKind.ISSUER_GRANT), root, Role.ISSUER)
     offer = open_issued(OfferBody, parts.one(PartKind.OFFER), issuer, record.body.provider_id)
     voucher = open_signed(VoucherBody, parts.one(PartKind.VOUCHER), issuer.body.public_key)
+    if voucher.body.not_after_unix_s > issuer.body.not_after_unix_s:
+        raise Rejected(Reason.GRANT_EXPIRED)
     _require_agreed(record.body, offer, voucher, parts)
     session = _session(record.body, offer.body, voucher, issuer.body.public_key, parts, root)
     charged = _recomputed(record.body, session, parts, issuer.body.public_key, platform.body.public_key)
@@ -116,6 +128,8 @@ class _Parts:
                 raise Rejected(Reason.PART_HASH, part=kind.name)
         if len(named) != len(record.parts):
             raise Rejected(Reason.PART_HASH, part="a kind is named twice")
+        for kind in named.keys() - BODIES.keys() - {PartKind.READING}:
+            raise Rejected(Reason.PART_MISSING, part=kind.name)
 
 
 def _require_agreed(
@@ -125,16 +139,20 @@ def _require_agreed(
     selection = open_signed(SelectionBody, parts.one(PartKind.SELECTION), voucher.body.holder_key).body
     if {offer.body.order_id, voucher.body.order_id, selection.order_id} != {record.order_id}:
         raise Rejected(Reason.VOUCHER_ORDER)
-    if selection.offer_hash != offer.digest:
+    if selection.offer_hash != offer.digest or offer.body.provider_id != record.provider_id:
         raise Rejected(Reason.OFFER_FOREIGN)
     if voucher.body.device_id != offer.body.asset.device_id:
         raise Rejected(Reason.VOUCHER_DEVICE)
     if (voucher.body.energy_wh_max, voucher.body.duration_s_max) != (offer.body.energy_wh_max, offer.body.duration_s_max):
         raise Rejected(Reason.VOUCHER_CAPS)
+    if of_unix_s(voucher.body.not_after_unix_s) > offer.body.voucher_not_after_time:
+        raise Rejected(Reason.VOUCHER_WINDOW)
     tariff_hash = digest(Label.TARIFF, offer.body.tariff)
     if not tariff_hash == voucher.body.tariff_hash == offer.body.asset.tariff_hash:
         raise Rejected(Reason.VOUCHER_TARIFF)
-    if (record.kind, record.currency) != (offer.body.asset.kind, offer.body.currency):
+    if record.kind is not offer.body.asset.kind:
+        raise Rejected(Reason.BILL_BASIS, kind=record.kind.name)
+    if not tariff_of(offer.body.tariff).currency == offer.body.currency == selection.currency == record.currency:
         raise Rejected(Reason.CURRENCY_MISMATCH)
     if not hold_of(offer.body) == selection.hold_minor == record.hold_minor:
         raise Rejected(Reason.BILL_HOLD, needed=str(hold_of(offer.body)), given=str(record.hold_minor))
@@ -155,12 +173,12 @@ def _session(
     holder = voucher.body.holder_key
     start = open_start_receipt(parts.one(PartKind.START_RECEIPT), device, holder)
     _require_of_voucher(start, voucher)
-    readings = open_readings(parts.readings(), device)
-    readings = _used(record, start, readings, parts)
     signed_end = parts.maybe(PartKind.END_RECEIPT)
     end = open_end_receipt(signed_end, device, holder, owner_key) if signed_end else None
     if end is not None and end.start.receipt.digest != start.receipt.digest:
         raise Rejected(Reason.RECEIPT_CONFLICT)
+    request = _request(record, parts, holder, end)
+    readings = _used(record, start, open_readings(parts.readings(), device), end, request)
     _require_plausible(start, readings, end)
     return Evidence(
         offer,
@@ -176,14 +194,31 @@ def _require_of_voucher(start: OpenedStart, voucher: Verified[VoucherBody]) -> N
     expected = (body.order_id, body.device_id, body.serial, body.epoch, voucher.digest)
     if (receipt.order_id, receipt.device_id, receipt.serial, receipt.epoch, start.voucher_hash) != expected:
         raise Rejected(Reason.RECEIPT_FOREIGN)
+    if unix_s(receipt.start_time) > body.not_after_unix_s:
+        raise Rejected(Reason.VOUCHER_EXPIRED)
+
+
+def _request(record: ChargeRecordBody, parts: _Parts, holder: PublicKey, end: OpenedEnd | None) -> EndRequestBody | None:
+    """Check the holder's request to end, if there is one: about this order, and about no receipt or this one."""
+    signed = parts.maybe(PartKind.END_REQUEST)
+    if signed is None:
+        return None
+    request = open_signed(EndRequestBody, signed, holder).body
+    if request.order_id != record.order_id or request.end_receipt_hash not in (None, end.receipt.digest if end else None):
+        raise Rejected(Reason.RECEIPT_FOREIGN)
+    return request
 
 
 def _used(
-    record: ChargeRecordBody, start: OpenedStart, readings: tuple[Verified[ReadingBody], ...], parts: _Parts
+    record: ChargeRecordBody,
+    start: OpenedStart,
+    readings: tuple[Verified[ReadingBody], ...],
+    end: OpenedEnd | None,
+    request: EndRequestBody | None,
 ) -> tuple[Verified[ReadingBody], ...]:
     """Give the readings up to the one that the record names; raise if the chain from the start to it does not hold.
 
-    A reading that is there may be left out only when it was taken after a request to end that came without a receipt.
+    A reading that is there may be left out only when it lies past the end, or past a request to end without a receipt.
     """
     if readings and (readings[0].body.number, readings[0].body.previous_hash) != (1, start.receipt.digest):
         raise Rejected(Reason.READING_GAP, after="0")
@@ -193,15 +228,16 @@ def _used(
     count = next((reading.body.number for reading in readings if reading.digest == named), 0)
     if named is not None and count == 0:
         raise Rejected(Reason.PART_MISSING, part="READING")
-    until = _requested(parts) if record.basis is ChargeBasis.LAST_READING else None
-    if any(until is None or reading.body.reading_time <= until for reading in readings[count:]):
+    if not all(_is_past(reading.body, end, request) for reading in readings[count:]):
         raise Rejected(Reason.BILL_BASIS, left_out=f"readings after {count}")
     return readings[:count]
 
 
-def _requested(parts: _Parts) -> Instant | None:
-    request = parts.maybe(PartKind.END_REQUEST)
-    return peek(EndRequestBody, request).requested_time if request else None
+def _is_past(reading: ReadingBody, end: OpenedEnd | None, request: EndRequestBody | None) -> bool:
+    if end is not None:
+        receipt = end.receipt.body
+        return reading.elapsed_s > receipt.elapsed_s or reading.register_wh > receipt.register_wh
+    return request is not None and reading.reading_time > request.requested_time
 
 
 def _require_plausible(start: OpenedStart, readings: tuple[Verified[ReadingBody], ...], end: OpenedEnd | None) -> None:
@@ -217,7 +253,7 @@ def _recomputed(record: ChargeRecordBody, evidence: Evidence, parts: _Parts, iss
     """Derive the bill again and compare it with the record."""
     least_total = _confirmed_total(record, parts, issuer, platform)
     _require_silence(record, evidence, parts, platform)
-    _require_basis(record, evidence)
+    _require_basis(record, evidence, parts)
     _require_start_time(record, evidence, parts)
     charged = lowered(charge(evidence, record.basis, record.start_time), least_total)
     if (charged.duration_s, charged.energy_wh) != (record.duration_s, record.energy_wh):
@@ -239,6 +275,8 @@ def _confirmed_total(record: ChargeRecordBody, parts: _Parts, issuer: PublicKey,
         return None
     body = open_signed(EndConfirmationBody, confirmation, issuer).body
     end = parts.maybe(PartKind.END_RECEIPT)
+    if end is None and parts.maybe(PartKind.END_REQUEST) is None:
+        raise Rejected(Reason.PART_MISSING, part="END_RECEIPT or END_REQUEST")
     ended: Digest | None = Digest(digest_of(EndReceiptBody, end)) if end else None
     if (body.order_id, body.end_receipt_hash) != (record.order_id, ended):
         raise Rejected(Reason.CONFIRMATION_FOREIGN)
@@ -253,11 +291,12 @@ def _require_silence(record: ChargeRecordBody, evidence: Evidence, parts: _Parts
     silence = open_signed(SilenceDecisionBody, signed, platform).body
     used_up = later(record.start_time, evidence.voucher.duration_s_max)
     returned_by = later(used_up, evidence.offer.return_grace_s)
+    is_battery = record.kind is Kind.BATTERY
     earliest = {"CONFIRMATION": record.start_time, "END_OF_SUPPLY": used_up, "RETURN": returned_by}.get(silence.waited_for)
     fitting = {
         ChargeBasis.END_RECEIPT: ("CONFIRMATION",),
-        ChargeBasis.LAST_READING: ("END_OF_SUPPLY",),
-        ChargeBasis.CAP: ("RETURN",) if record.kind is Kind.BATTERY else ("END_OF_SUPPLY",),
+        ChargeBasis.LAST_READING: () if is_battery else ("END_OF_SUPPLY",),
+        ChargeBasis.CAP: ("RETURN",) if is_battery else ("END_OF_SUPPLY",),
     }
     if silence.order_id != record.order_id or silence.waited_for not in fitting.get(record.basis, ()) or earliest is None:
         raise Rejected(Reason.BILL_BASIS, waited_for=silence.waited_for)
@@ -265,9 +304,10 @@ def _require_silence(record: ChargeRecordBody, evidence: Evidence, parts: _Parts
         raise Rejected(Reason.BILL_BASIS, waited_for=silence.waited_for, problem="decided too soon")
 
 
-def _require_basis(record: ChargeRecordBody, evidence: Evidence) -> None:
-    """Raise unless the bill rests on the best evidence; a battery that stayed away may be charged to its caps."""
-    stayed_away = record.kind is Kind.BATTERY and evidence.end is None and record.basis is ChargeBasis.CAP
+def _require_basis(record: ChargeRecordBody, evidence: Evidence, parts: _Parts) -> None:
+    """Raise unless the bill rests on the best evidence; a battery that silently stayed away is charged to its caps."""
+    silent = evidence.end is None and parts.maybe(PartKind.SILENCE_DECISION) is not None
+    stayed_away = silent and record.kind is Kind.BATTERY and record.basis is ChargeBasis.CAP
     if record.basis is not best_basis(evidence) and not stayed_away:
         raise Rejected(Reason.BILL_BASIS, basis=record.basis.name)
 

@@ -105,12 +105,12 @@ def encode(value: object) -> bytes:
 
 def decode(cls: type[T], data: bytes) -> T:
     """Decode a message or body; raises Rejected{MALFORMED}."""
-    proto = _proto_class(cls)()
+    codec = _codec(cls)
     try:
-        proto.ParseFromString(data)
+        proto = codec.proto.FromString(data)
     except DecodeError:
         raise Malformed(cls.__name__, "does not parse") from None
-    return from_proto(cls, proto)
+    return cast(T, codec.decode(proto))
 
 
 def to_proto(value: object) -> Proto:
@@ -151,6 +151,11 @@ def open_signed(cls: type[BodyT], signed: bytes, key: PublicKey) -> Verified[Bod
 def peek(cls: type[BodyT], signed: bytes) -> BodyT:
     """Parse the body of a serialized Signed without checking its signature: for what the check itself must look up."""
     return decode_strictly(cls, take_apart(signed).payload)
+
+
+def reread(cls: type[BodyT], signed: bytes) -> BodyT:
+    """Parse the body of a serialized Signed that was opened before it was stored."""
+    return decode(cls, signed_pb2.Signed.FromString(signed).payload)
 
 
 def digest_of(cls: type[Body], signed: bytes) -> bytes:
@@ -205,10 +210,8 @@ def present(voucher: Verified[VoucherBody], grant: Verified[GrantBody]) -> bytes
 
 def encode_envelope(envelope: Envelope) -> bytes:
     """Encode an envelope; these bytes are journalled, sent, and compared when a number comes again."""
-    name = ENVELOPE_FIELDS[type(envelope.message)]
-    proto = stream_pb2.Envelope(order_id=envelope.order_id or b"", number=envelope.number)
-    getattr(proto, name).MergeFrom(to_proto(envelope.message))
-    getattr(proto, name).SetInParent()
+    body: dict[str, Any] = {ENVELOPE_FIELDS[type(envelope.message)]: to_proto(envelope.message)}
+    proto = stream_pb2.Envelope(order_id=envelope.order_id or b"", number=envelope.number, **body)
     return proto.SerializeToString(deterministic=True)
 
 
@@ -252,6 +255,7 @@ def split_envelope(data: bytes) -> tuple[Header, Callable[[], Message] | None]:
 
 @dataclass(frozen=True, slots=True)
 class _Codec:
+    proto: type[Proto]
     decode: Decode
     encode: Encode
 
@@ -285,7 +289,8 @@ def _compile(cls: type) -> _Codec:
     descriptors = proto_class.DESCRIPTOR.fields_by_name
     fields = [(f.name, *_field(hints[f.name], descriptors[f.name])) for f in dataclasses.fields(cls)]
     readers = [reader for _, reader, _ in fields]
-    writers = [(name, writer) for name, _, writer in fields]
+    plain = [name for name, _, writer in fields if writer is _same]
+    converted = [(name, writer) for name, _, writer in fields if writer is not _same]
 
     def decode_fields(proto: Any) -> Any:
         try:
@@ -294,9 +299,13 @@ def _compile(cls: type) -> _Codec:
             raise Malformed(cls.__name__, str(error)) from None
 
     def encode_fields(value: Any) -> Any:
-        return proto_class(**{name: writer(field) for name, writer in writers if (field := getattr(value, name)) is not None})
+        given = {name: field for name in plain if (field := getattr(value, name)) is not None}
+        for name, writer in converted:
+            if (field := getattr(value, name)) is not None:
+                given[name] = writer(field)
+        return proto_class(**given)
 
-    return _Codec(decode_fields, encode_fields)
+    return _Codec(proto_class, decode_fields, encode_fields)
 
 
 def _field(hint: Any, descriptor: Any) -> tuple[Decode, Encode]:

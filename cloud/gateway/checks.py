@@ -21,7 +21,15 @@ from cloud.domain.inbound import (
     VoucherIssued,
 )
 from cloud.work import Inbound, Peer
-from energyshare.bodies import EndConfirmationBody, EndRequestBody, OfferBody, SelectionBody
+from energyshare.bodies import (
+    EndConfirmationBody,
+    EndRequestBody,
+    GrantBody,
+    OfferBody,
+    OpenedEnd,
+    SelectionBody,
+    Verified,
+)
 from energyshare.credentials import (
     open_end_receipt,
     open_grant,
@@ -112,13 +120,22 @@ class Checks:
         if message.end_receipt is None or message.grant is None:
             return EndRequested(request, None, None)
         device = open_grant(message.grant, self.root, Role.DEVICE)
-        owner = self._keys(peer, order_id, issuer=True).issuer_key
-        return EndRequested(request, open_end_receipt(message.end_receipt, device, peer.key, owner), device)
+        return EndRequested(request, self._end_of(peer, order_id, message.end_receipt, device), device)
 
-    def _keys(self, peer: Peer, order_id: OrderId | None, *, issuer: bool = False) -> OrderKeys:
-        """Give the keys of an order; a user's own needs no look-up unless the owner's key counts too."""
-        if peer.role == "user" and not issuer:
-            return OrderKeys(peer.key, None)
+    def _end_of(self, peer: Peer, order_id: OrderId | None, end_receipt: bytes, device: Verified[GrantBody]) -> OpenedEnd:
+        """Open a user's end receipt; the owner's key is looked up only for a release that is not the holder's."""
+        try:
+            return open_end_receipt(end_receipt, device, peer.key, None)
+        except Rejected as refusal:
+            if refusal.reason is not Reason.STRANGER:
+                raise
+        return open_end_receipt(end_receipt, device, peer.key, self._looked_up(order_id).issuer_key)
+
+    def _keys(self, peer: Peer, order_id: OrderId | None) -> OrderKeys:
+        """Give the keys of an order; a user's own needs no look-up."""
+        return OrderKeys(peer.key, None) if peer.role == "user" else self._looked_up(order_id)
+
+    def _looked_up(self, order_id: OrderId | None) -> OrderKeys:
         keys = self.keys_of(order_id) if order_id else None
         if keys is None:
             raise Rejected(Reason.UNKNOWN_ORDER)

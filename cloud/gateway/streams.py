@@ -16,6 +16,7 @@ from cloud.bus.local import LocalBus
 from cloud.bus.mail import Outgoing, StatelessRefusal
 from cloud.commands import greet
 from cloud.gateway.checks import Checks
+from cloud.gateway.hops import Hops
 from cloud.gateway.identity import Authenticated, Directory
 from cloud.processor import Acknowledged, Presence
 from cloud.pump import Pump, system_now
@@ -144,6 +145,7 @@ class TerminalStreams(stream_pb2_grpc.TerminalServiceServicer):
         self._readers = readers
         self._incarnation = incarnation
         self._pool = pool
+        self._hops = Hops(checks, pool)
         self._open: set[StreamMailbox] = set()
 
     async def Connect(  # type: ignore[override]  # written to through the context, not by yielding
@@ -220,18 +222,16 @@ class TerminalStreams(stream_pb2_grpc.TerminalServiceServicer):
             await self._pump.room()
 
     async def _checked(self, caller: Authenticated, raws: list[bytes]) -> list[Inbound]:
-        """Check a frame's envelopes, in one hop to the pool if any of them is signed."""
-        if all(_is_unsigned(raw) for raw in raws):
-            return self._open_all(caller, raws)
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._open_all, caller, raws)
-
-    def _open_all(self, caller: Authenticated, raws: list[bytes]) -> list[Inbound]:
-        return [self._checks.open(caller.peer, raw) for raw in raws]
+        """Check a frame's envelopes, in the pool if any of them is signed."""
+        if all(map(_is_unsigned, raws)):
+            return [self._checks.open(caller.peer, raw) for raw in raws]
+        return await self._hops.open(caller.peer, raws)
 
     async def _write(self, mailbox: StreamMailbox, context: Context) -> None:
         while True:
             frame = await mailbox.next_frame()
-            await asyncio.wait_for(context.write(Response(frame=frame)), WRITE_WITHIN_S)
+            async with asyncio.timeout(WRITE_WITHIN_S):
+                await context.write(Response(frame=frame))
 
     async def _replay(self, caller: Authenticated, mailbox: StreamMailbox) -> None:
         """Send again what the terminal has not acknowledged, page by page, then go live."""

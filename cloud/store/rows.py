@@ -254,7 +254,7 @@ def asset_of(row: Any) -> AssetRecord:
         Digest(row.tariff_hash),
         Minor(row.deposit_minor),
         row.held_by,
-        row.unknown,
+        bool(row.unknown),
     )
 
 
@@ -379,7 +379,7 @@ def _offer(row: Any) -> StandingOffer:
         Minor(row.hold_minor),
         Instant(row.voucher_not_after),
         Instant(row.expiry),
-        row.withdrawn,
+        bool(row.withdrawn),
     )
 
 

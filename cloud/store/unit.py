@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, func, literal_column, select
 
 from cloud.domain.ledger import Balance, LedgerAccount
 from cloud.domain.order import Order, StoredPart
 from cloud.domain.screening import AssetRecord
 from cloud.store import tables
 from cloud.store.cells import disk
+from cloud.store.prepared import DeleteUpTo, Insert, Lookup, Update, Write
 from cloud.store.rows import (
     asset_of,
     balance_of,
@@ -29,45 +30,36 @@ from cloud.store.rows import (
     participant_row,
 )
 from energyshare.messages import Demand
-from energyshare.values import AccountId, AssetId, Digest, Instant, OrderId, OrderState, TerminalId
+from energyshare.values import AccountId, AssetId, AssetState, Digest, Instant, OrderId, OrderState, TerminalId
 
-OPEN_STATES = [
-    int(s) for s in (OrderState.DEMANDED, OrderState.SELECTED, OrderState.AUTHORIZED, OrderState.ACTIVE, OrderState.ENDING)
+OPEN_STATES: list[Any] = [
+    literal_column(str(int(s)))
+    for s in (OrderState.DEMANDED, OrderState.SELECTED, OrderState.AUTHORIZED, OrderState.ACTIVE, OrderState.ENDING)
 ]
 Rows = list[dict[str, Any]]
 
 
-def _by_ids(table: Table, column: str) -> Any:
-    return select(table).where(table.c[column].in_(bindparam("ids", expanding=True)))
-
-
-def _update(table: Table, **keys: str) -> Any:
-    """Update by key; the columns to set are those of the rows that it is run with."""
-    statement = update(table)
-    for parameter, column in keys.items():
-        statement = statement.where(table.c[column] == bindparam(parameter))
-    return statement
+def _by_ids(table: Table, column: str, *order_by: str) -> Lookup:
+    return Lookup(select(table).order_by(*(table.c[name] for name in order_by)), table.c[column])
 
 
 _ORDERS = _by_ids(tables.orders, "id")
-_PARTICIPANTS = _by_ids(tables.participants, "order_id").order_by(tables.participants.c.order_id)
-_OFFERS = _by_ids(tables.offers, "order_id").order_by(tables.offers.c.order_id)
-_PARTS = _by_ids(tables.order_parts, "order_id").order_by(
-    tables.order_parts.c.order_id, tables.order_parts.c.kind, tables.order_parts.c.number
-)
+_PARTICIPANTS = _by_ids(tables.participants, "order_id", "order_id")
+_OFFERS = _by_ids(tables.offers, "order_id", "order_id")
+_PARTS = _by_ids(tables.order_parts, "order_id", "order_id", "kind", "number")
 _ASSETS = _by_ids(tables.assets, "id")
 _BALANCES = _by_ids(tables.balances, "account")
 _TERMINALS = _by_ids(tables.terminals, "id")
 _TARIFFS = _by_ids(tables.tariffs, "hash")
-_OPEN_ORDERS = (
+_OPEN_ORDERS = Lookup(
     select(tables.orders.c.account_id, func.count())
-    .where(tables.orders.c.account_id.in_(bindparam("ids", expanding=True)), tables.orders.c.state.in_(OPEN_STATES))
-    .group_by(tables.orders.c.account_id)
+    .where(tables.orders.c.state.in_(OPEN_STATES))
+    .group_by(tables.orders.c.account_id),
+    tables.orders.c.account_id,
 )
+_STILL_THERE = tables.assets.c.state != literal_column(str(int(AssetState.REMOVED)))
 _NEARBY = {
-    resolution: select(tables.assets).where(
-        tables.assets.c[f"cell_{resolution}"].in_(bindparam("ids", expanding=True)), tables.assets.c.state != 3
-    )
+    resolution: Lookup(select(tables.assets).where(_STILL_THERE), tables.assets.c[f"cell_{resolution}"])
     for resolution in (3, 5, 7)
 }
 _DUE = (
@@ -77,19 +69,15 @@ _DUE = (
     .limit(bindparam("most"))
 )
 
-_UPDATE_ORDERS = _update(tables.orders, key="id")
-_UPDATE_PARTICIPANTS = _update(tables.participants, key="order_id", key_terminal="terminal_id")
-_UPDATE_OFFERS = _update(tables.offers, key="order_id", key_digest="digest")
-_UPDATE_ASSETS = _update(tables.assets, key="id")
-_UPDATE_BALANCES = _update(tables.balances, key="account")
-_UPDATE_TERMINALS = _update(tables.terminals, key="id")
-_UPDATE_TOKENS = _update(tables.join_tokens, key="hash")
-_DELETE_ENVELOPES = delete(tables.envelopes).where(
-    tables.envelopes.c.terminal_id == bindparam("key_terminal"),
-    tables.envelopes.c.order_id == bindparam("key"),
-    tables.envelopes.c.number <= bindparam("upto"),
-)
-_INSERTS = {table.name: insert(table) for table in tables.metadata.sorted_tables}
+_UPDATE_ORDERS = Update(tables.orders, key="id")
+_UPDATE_PARTICIPANTS = Update(tables.participants, key="order_id", key_terminal="terminal_id")
+_UPDATE_OFFERS = Update(tables.offers, key="order_id", key_digest="digest")
+_UPDATE_ASSETS = Update(tables.assets, key="id")
+_UPDATE_BALANCES = Update(tables.balances, key="account")
+_UPDATE_TERMINALS = Update(tables.terminals, key="id")
+_UPDATE_TOKENS = Update(tables.join_tokens, key="hash")
+_DELETE_ENVELOPES = DeleteUpTo(tables.envelopes, "number", key_terminal="terminal_id", key="order_id")
+_INSERTS = {table.name: Insert(table) for table in tables.metadata.sorted_tables}
 
 
 @dataclass(slots=True)
@@ -148,12 +136,11 @@ class Unit:
         """Load orders with their participants and offers; unknown ids are left out."""
         if not ids:
             return {}
-        wanted = {"ids": sorted(ids)}
-        rows = self._connection.execute(_ORDERS, wanted).all()
+        rows = _ORDERS.run(self._connection, ids)
         if not rows:
             return {}
-        participants = _grouped(self._connection.execute(_PARTICIPANTS, wanted))
-        offers = _grouped(self._connection.execute(_OFFERS, wanted))
+        participants = _grouped(_PARTICIPANTS.run(self._connection, ids))
+        offers = _grouped(_OFFERS.run(self._connection, ids))
         found = {OrderId(r.id): order_of(r, participants.get(r.id, ()), offers.get(r.id, ())) for r in rows}
         self._loaded_orders.update(found)
         return found
@@ -162,12 +149,12 @@ class Unit:
         """Load the signed parts of orders, by kind and number."""
         if not ids:
             return {}
-        grouped = _grouped(self._connection.execute(_PARTS, {"ids": sorted(ids)}))
+        grouped = _grouped(_PARTS.run(self._connection, ids))
         return {order_id: [part_of(row) for row in rows] for order_id, rows in grouped.items()}
 
     def assets(self, ids: Collection[AssetId]) -> dict[AssetId, AssetRecord]:
         """Load assets by id."""
-        rows = self._connection.execute(_ASSETS, {"ids": sorted(ids)}) if ids else ()
+        rows = _ASSETS.run(self._connection, ids) if ids else ()
         return {AssetId(row.id): asset_of(row) for row in rows}
 
     def nearby(self, demands: Mapping[OrderId, Demand]) -> dict[OrderId, tuple[AssetRecord, ...]]:
@@ -175,9 +162,9 @@ class Unit:
         disks = {order_id: disk(demand.place, demand.radius_m) for order_id, demand in demands.items()}
         found: dict[int, dict[int, list[AssetRecord]]] = {}
         for resolution in {resolution for resolution, _ in disks.values()}:
-            cells = sorted({cell for r, cells in disks.values() if r == resolution for cell in cells})
+            cells = {cell for r, cells in disks.values() if r == resolution for cell in cells}
             by_cell = found.setdefault(resolution, {})
-            for row in self._connection.execute(_NEARBY[resolution], {"ids": cells}):
+            for row in _NEARBY[resolution].run(self._connection, cells):
                 by_cell.setdefault(getattr(row, f"cell_{resolution}"), []).append(asset_of(row))
         return {
             order_id: tuple(asset for cell in cells for asset in found[resolution].get(cell, ()))
@@ -186,24 +173,24 @@ class Unit:
 
     def tariffs(self, hashes: Collection[Digest]) -> dict[Digest, bytes]:
         """Load tariffs by hash."""
-        rows = self._connection.execute(_TARIFFS, {"ids": sorted(hashes)}) if hashes else ()
+        rows = _TARIFFS.run(self._connection, hashes) if hashes else ()
         return {Digest(row.hash): row.body for row in rows}
 
     def open_orders(self, accounts: Collection[AccountId]) -> dict[bytes, int]:
         """Count the open orders of accounts."""
-        rows = self._connection.execute(_OPEN_ORDERS, {"ids": sorted(accounts)}) if accounts else ()
+        rows = _OPEN_ORDERS.run(self._connection, accounts) if accounts else ()
         return {row[0]: row[1] for row in rows}
 
     def balances(self, accounts: Collection[LedgerAccount]) -> dict[LedgerAccount, Balance]:
         """Load balances; accounts that never moved are left out."""
-        rows = self._connection.execute(_BALANCES, {"ids": sorted(accounts)}) if accounts else ()
+        rows = _BALANCES.run(self._connection, accounts) if accounts else ()
         found = {LedgerAccount(row.account): balance_of(row) for row in rows}
         self._loaded_balances.update(found)
         return found
 
     def terminals(self, ids: Collection[TerminalId]) -> dict[TerminalId, TerminalRow]:
         """Load how far the conversations with terminals themselves have come."""
-        rows = self._connection.execute(_TERMINALS, {"ids": sorted(ids)}) if ids else ()
+        rows = _TERMINALS.run(self._connection, ids) if ids else ()
         return {TerminalId(row.id): TerminalRow(row.id, row.last_in, row.last_in_hash, row.last_out) for row in rows}
 
     def due(self, now: Instant, most: int) -> Sequence[Any]:
@@ -230,8 +217,7 @@ class Unit:
             self._run(_INSERTS[name], rows)
         self._run(_UPDATE_ASSETS, changes.assets)
         self._run(_UPDATE_ASSETS, changes.asset_holds)
-        for row in changes.terminals:
-            self._run(_UPDATE_TERMINALS, [row])
+        self._run(_UPDATE_TERMINALS, changes.terminals)
         self._run(_UPDATE_TOKENS, changes.tokens)
         self._run(_DELETE_ENVELOPES, changes.acknowledged)
 
@@ -260,9 +246,9 @@ class Unit:
                 changes.insert(tables.balances, balance_row(balance))
         self._run(_UPDATE_BALANCES, known)
 
-    def _run(self, statement: Any, rows: Sequence[dict[str, Any]]) -> None:
+    def _run(self, write: Write, rows: Sequence[dict[str, Any]]) -> None:
         if rows:
-            self._connection.execute(statement, rows)
+            write.run(self._connection, rows)
 
 
 def _save_participants(before: Order | None, after: Order, changes: Changes) -> Rows:
