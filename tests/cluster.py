@@ -5,6 +5,7 @@ id; the cluster ends all that it started. Commands run to their end within a tim
 """
 
 import asyncio
+import atexit
 import json
 import os
 import select
@@ -15,11 +16,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
@@ -27,6 +28,7 @@ from cloud.config import CloudHome
 from cloud.operator_client import ask_node
 from energyshare.v1 import operator_pb2
 
+T = TypeVar("T")
 BIN = Path(sys.executable).parent
 READY_WITHIN_S = 30
 COMMAND_WITHIN_S = 60
@@ -63,6 +65,10 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+LOOP = asyncio.Runner()  # one for all: gRPC's poller does not outlive loops well
+atexit.register(LOOP.close)
 
 
 class Failed(Exception):
@@ -138,7 +144,7 @@ class Cluster:
 
     def ask(self, method: str, request: Message) -> Any:
         """Ask the running node as the operator, from this process; gives the answer."""
-        return asyncio.run(ask_node(CloudHome(self.home("cloud")), method, request))
+        return await_here(ask_node(CloudHome(self.home("cloud")), method, request))
 
     def token(self, role: str, name: str) -> Path:
         """Have the operator make a join token; gives the file that it is in."""
@@ -251,6 +257,11 @@ def cluster(
             shutil.rmtree(made, ignore_errors=True)
 
 
+def await_here(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end in the test's own process and thread."""
+    return LOOP.run(coroutine)
+
+
 def until(what: str, holds: Any, within_s: float = 20.0, every_s: float = 0.05) -> Any:
     """Ask again until something holds; gives it. Raises Failed after the time."""
     deadline = time.monotonic() + within_s
@@ -266,7 +277,13 @@ def until(what: str, holds: Any, within_s: float = 20.0, every_s: float = 0.05) 
 def _finished(command: Sequence[str], status: int) -> subprocess.CompletedProcess[str]:
     """Run a command to its end; raises Failed when it ends with another status."""
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=COMMAND_WITHIN_S, check=False, env=ENVIRONMENT, stdin=subprocess.DEVNULL
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_WITHIN_S,
+        check=False,
+        env=ENVIRONMENT,
     )
     if done.returncode != status:
         raise Failed(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
