@@ -7,7 +7,7 @@ parked and answered, so that it harms no other; a batch that fails in saving is 
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from cloud.domain import lifecycle, matching
 from cloud.domain.conversation import Arrival, Received, arrival
 from cloud.domain.inbound import OrderMessage, Refused, TimerFired
 from cloud.domain.inventory import take_inventory
-from cloud.domain.order import Decision, Participant, Send, Sender, SettledNotice, Side
+from cloud.domain.order import Decision, Order, Participant, Send, Sender, SettledNotice, Side
 from cloud.domain.settings import Settings
 from cloud.sealing import PlatformKey, SealedStatements, seal_statements
 from cloud.store import tables
@@ -27,13 +27,14 @@ from cloud.store.unit import Unit
 from cloud.work import Inbound, WorkingSet
 from energyshare.errors import Reason, Rejected
 from energyshare.messages import Demand, Inventory, Message, RejectedMessage
-from energyshare.values import Digest, Instant, Number, OrderId, ProviderId, TerminalId
+from energyshare.values import Digest, Instant, Number, OrderId, OrderState, ProviderId, TerminalId
 from energyshare.wire import Envelope, encode_envelope
 
 logger = logging.getLogger(__name__)
 
 BATCH_MAX = 256
 DUE_MAX = 256
+RECENT_MAX = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +91,14 @@ class Processor:
         self._settings = settings
         self._online: frozenset[ProviderId] = frozenset()
         self._tariffs: dict[Digest, bytes] = {}
+        self._recent: dict[OrderId, Order] = {}
 
     def process(self, batch: Sequence[Item], now: Instant, *, fire_timers: bool = False) -> Outcome:
         """Decide on a batch and commit it; timers fire after its messages."""
         try:
             return self._commit(batch, now, fire_timers)
         except Exception:
-            self._tariffs = {}  # it may know some that were not saved
+            self._tariffs, self._recent = {}, {}  # they may hold what was not saved
             if fire_timers and batch:
                 outcome = self.process(batch, now)
                 outcome.extend(self.process((), now, fire_timers=True))
@@ -116,7 +118,8 @@ class Processor:
             unit = Unit(connection)
             due = unit.due(now, DUE_MAX) if fire_timers else ()
             work = WorkingSet(unit, self._settings, online, self._tariffs)
-            work.load([item for item in batch if isinstance(item, Inbound)], [OrderId(row.id) for row in due])
+            messages = [item for item in batch if isinstance(item, Inbound)]
+            work.load(messages, [OrderId(row.id) for row in due], self._recent)
             step = _Step(work, outcome, self._platform, now)
             for item in batch:
                 step.take(item)
@@ -124,7 +127,17 @@ class Processor:
                 step.fire(OrderId(row.id), TimerFired(row.wait, Instant(row.due)))
             unit.save(work.changes)
         self._online = work.online
+        self._remember(work.changes.orders)
         return outcome
+
+    def _remember(self, saved: Mapping[OrderId, Order]) -> None:
+        """Keep orders as they were just saved, the latest ones: most messages are about them."""
+        for order_id, order in saved.items():
+            self._recent.pop(order_id, None)
+            if order.timer is not None:
+                self._recent[order_id] = order
+        for order_id in list(self._recent)[: max(0, len(self._recent) - RECENT_MAX)]:
+            del self._recent[order_id]
 
     def _put_aside(self, batch: Sequence[Item], now: Instant) -> Outcome:
         """Park the one message that can't be saved; anything else that fails alone is ours to stop for."""
@@ -135,7 +148,7 @@ class Processor:
                 with self._engine.begin() as connection:
                     unit = Unit(connection)
                     work = WorkingSet(unit, self._settings, self._online, self._tariffs)
-                    work.load([inbound], ())
+                    work.load([inbound], (), {})
                     _Step(work, outcome, self._platform, now).park(inbound, "saving failed")
                     unit.save(work.changes)
                 return outcome
@@ -243,7 +256,8 @@ class _Step:
         if order is None:
             assert isinstance(message, Demand)
             decision = matching.open_order(inbound.order_id, message, sender, facts, self._now)
-            self._work.open_orders[peer.account_id] = facts.open_orders + 1
+            if decision.order.state is OrderState.DEMANDED:
+                self._work.open_orders[peer.account_id] = facts.open_orders + 1
             decision = replace(decision, order=replace(decision.order, version=1))
         else:
             decision = lifecycle.decide(order, message, sender, facts, self._now)

@@ -79,10 +79,14 @@ class WorkingSet:
     terminals: dict[TerminalId, TerminalRow] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
 
-    def load(self, messages: Sequence[Inbound], due: Sequence[OrderId]) -> None:
-        """Read all that a batch names, set-wise: orders, then assets, then accounts."""
+    def load(self, messages: Sequence[Inbound], due: Sequence[OrderId], recent: Mapping[OrderId, Order]) -> None:
+        """Read all that a batch names, set-wise: orders, then assets, then accounts.
+
+        `recent` holds orders as this processor, the database's only writer, saved them.
+        """
         unit = self.unit
-        self.orders = unit.orders({m.order_id for m in messages if m.order_id is not None} | set(due))
+        named = {m.order_id for m in messages if m.order_id is not None} | set(due)
+        self.orders = unit.orders(named, recent)
         demands = {
             m.order_id: m.message
             for m in messages

@@ -4,6 +4,7 @@ Every quantity is an integer with its unit in the name; ids and keys are bytes o
 the wire contract states (proto/energyshare/v1); `energyshare.wire` holds every message that comes in to them.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -205,7 +206,7 @@ class Place:
         """Take degrees; raises ValueError when they are no place."""
         try:
             return cls(round(Decimal(str(latitude)) * 10**7), round(Decimal(str(longitude)) * 10**7))
-        except InvalidOperation:
+        except (InvalidOperation, OverflowError):
             raise ValueError(f"{latitude},{longitude} is not a place; write LAT,LON in degrees") from None
 
 
@@ -244,11 +245,10 @@ class Money:
     @classmethod
     def parse(cls, text: str, currency: Currency) -> Self:
         """Take an amount in major units, as a person writes it; raises ValueError."""
-        try:
-            minor = Decimal(text).scaleb(currency_exponent(currency))
-            whole = int(minor)
-        except (InvalidOperation, OverflowError, ValueError):
-            raise ValueError(f"{text!r} is not an amount; write for example 25.00") from None
+        if re.fullmatch(r"-?[0-9]{1,18}(\.[0-9]{1,6})?", text) is None:
+            raise ValueError(f"{text!r} is not an amount; write for example 25.00")
+        minor = Decimal(text).scaleb(currency_exponent(currency))
+        whole = int(minor)
         if minor != whole or abs(whole) > MINOR_MAX:
             raise ValueError(f"{text!r} is not an amount of {currency} that can be paid")
         return cls(currency, Minor(whole))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Protocol
 
-from energyshare.frames import fitting
+from energyshare.frames import FRAME_ENVELOPES_MAX, fitting
 from energyshare.messages import Message
 from energyshare.values import Number, OrderId
 
@@ -145,7 +145,7 @@ class Link:
             return None
         count = fitting(self._unsent)
         envelopes, self._unsent = self._unsent[:count], self._unsent[count:]
-        acks, self._acks = self._acks, {}
+        acks = {conversation: self._acks.pop(conversation) for conversation in list(self._acks)[:FRAME_ENVELOPES_MAX]}
         return Frame(tuple(envelopes), acks)
 
     def _take_envelope(self, raw: bytes, deliver: Deliver) -> None:

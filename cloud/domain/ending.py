@@ -126,10 +126,11 @@ def settle(
         _signed(billing, PartKind.END_RECEIPT, order.end_hash),
         next((p.signed for p in billing.parts if p.kind is PartKind.DEVICE_GRANT), None),
     )
+    paid = Money(charged.currency, shares.total_minor)
     settled = replace(order.to(OrderState.SETTLED, None), total_minor=shares.total_minor, hold_minor=Minor(0))
     return Decision(
         settled,
-        f"{charged.basis.name}: {charged.energy_wh} Wh, {charged.duration_s} s, {Money(charged.currency, shares.total_minor)} paid",
+        f"{charged.basis.name}: {charged.energy_wh} Wh, {charged.duration_s} s, {paid} paid",
         (Send(order.user, notice), Send(order.provider, notice)),
         parts,
         transfers,

@@ -30,6 +30,7 @@ from energyshare.values import Incarnation, Number, OrderId, ProviderId
 logger = logging.getLogger(__name__)
 
 MAILBOX_MAX = 20_000
+INLINE_BYTES_MAX = 16 * 1024  # more is decoded off the event loop, signed or not
 HELLO_WITHIN_S = 10
 WRITE_WITHIN_S = 30
 RECHECK_S = 15
@@ -59,12 +60,15 @@ class StreamMailbox:
         self._held_back: list[Outgoing] | None = []
         self._replayed: dict[bytes, int] = {}
         self._changed = asyncio.Event()
+        self._left = asyncio.Event()
         self.fault: Fault | None = None
 
     def put_envelope(self, envelope: Outgoing) -> None:
         """Take a committed envelope."""
         if self._held_back is not None:
             self._held_back.append(envelope)
+            if len(self._held_back) > MAILBOX_MAX:
+                self.close(Fault("TOO_SLOW"))
             return
         self._envelopes.append(envelope.raw)
         if len(self._envelopes) > MAILBOX_MAX:
@@ -96,6 +100,12 @@ class StreamMailbox:
         self._envelopes.append(raw)
         self._changed.set()
 
+    async def drained(self) -> None:
+        """Wait until what the outbox gave has left, so that a long one is never held here as a whole."""
+        while self._envelopes and self.fault is None:
+            self._left.clear()
+            await self._left.wait()
+
     def go_live(self) -> None:
         """Let live envelopes through: first those held back that the outbox did not bring."""
         held_back, self._held_back = self._held_back or [], None
@@ -109,18 +119,18 @@ class StreamMailbox:
         await self._changed.wait()
         if self.fault is not None:
             raise self.fault
+        self._left.set()
         count = fitting(self._envelopes)
         frame = stream_pb2.Frame(envelopes=self._envelopes[:count])
         del self._envelopes[:count]
-        for order_id, number in self._acks.items():
-            frame.acks.add(order_id=order_id, number=number)
-        self._acks.clear()
+        for order_id in list(self._acks)[:FRAME_ENVELOPES_MAX]:
+            frame.acks.add(order_id=order_id, number=self._acks.pop(order_id))
         for refusal in self._refusals:
             frame.refusals.add(
                 order_id=refusal.order_id or b"", number=refusal.number, reason=refusal.reason, metadata=refusal.metadata
             )
         self._refusals.clear()
-        if not self._envelopes:
+        if not self._envelopes and not self._acks:
             self._changed.clear()
         return frame
 
@@ -211,8 +221,8 @@ class TerminalStreams(stream_pb2_grpc.TerminalServiceServicer):
             kind = request.WhichOneof("message")
             if kind == "goodbye":
                 return
-            if kind != "frame" or len(request.frame.envelopes) > FRAME_ENVELOPES_MAX:
-                raise Fault("PROTOCOL", {"expected": "a frame"})
+            if kind != "frame" or max(len(request.frame.envelopes), len(request.frame.acks)) > FRAME_ENVELOPES_MAX:
+                raise Fault("PROTOCOL", {"expected": f"a frame of at most {FRAME_ENVELOPES_MAX} envelopes and acks"})
             self._directory.require_current(caller, system_now())
             for ack in request.frame.acks:
                 order_id = OrderId(ack.order_id) if ack.order_id else None
@@ -223,7 +233,7 @@ class TerminalStreams(stream_pb2_grpc.TerminalServiceServicer):
 
     async def _checked(self, caller: Authenticated, raws: list[bytes]) -> list[Inbound]:
         """Check a frame's envelopes, in the pool if any of them is signed."""
-        if all(map(_is_unsigned, raws)):
+        if sum(map(len, raws)) <= INLINE_BYTES_MAX and all(map(_is_unsigned, raws)):
             return [self._checks.open(caller.peer, raw) for raw in raws]
         return await self._hops.open(caller.peer, raws)
 
@@ -241,6 +251,7 @@ class TerminalStreams(stream_pb2_grpc.TerminalServiceServicer):
             page = await loop.run_in_executor(self._pool, self._readers.outbox, caller.peer.terminal, after)
             for envelope in page:
                 mailbox.replay(envelope.order_id or b"", envelope.number, envelope.raw)
+            await mailbox.drained()
             if not page:
                 break
             after = (page[-1].order_id or b"", page[-1].number)

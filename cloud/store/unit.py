@@ -132,11 +132,14 @@ class Unit:
         self._loaded_orders: dict[OrderId, Order] = {}
         self._loaded_balances: set[LedgerAccount] = set()
 
-    def orders(self, ids: Collection[OrderId]) -> dict[OrderId, Order]:
-        """Load orders with their participants and offers; unknown ids are left out."""
-        if not ids:
-            return {}
-        rows = _ORDERS.run(self._connection, ids)
+    def orders(self, ids: Collection[OrderId], recent: Mapping[OrderId, Order]) -> dict[OrderId, Order]:
+        """Give orders with their participants and offers, loading those that `recent` lacks; unknown ids are left out."""
+        known = {order_id: recent[order_id] for order_id in ids if order_id in recent}
+        self._loaded_orders.update(known)
+        return known | self._load_orders([order_id for order_id in ids if order_id not in known])
+
+    def _load_orders(self, ids: Collection[OrderId]) -> dict[OrderId, Order]:
+        rows = _ORDERS.run(self._connection, ids) if ids else ()
         if not rows:
             return {}
         participants = _grouped(_PARTICIPANTS.run(self._connection, ids))

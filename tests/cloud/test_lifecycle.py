@@ -179,7 +179,7 @@ def test_timers_come_only_from_the_clock_and_to_any_state(cloud: Cloud, state: O
 def test_a_decision_is_the_same_whenever_it_is_made_again(cloud: Cloud) -> None:
     story = Story(cloud, order=OrderId(b"\x05" * 16)).until_offered()
     with cloud.engine.begin() as connection:
-        order = Unit(connection).orders([story.order])[story.order]
+        order = Unit(connection).orders([story.order], {})[story.order]
     cancel = story.cancelling()
     by = Sender(order.user, Side.USER)
     assert decide(order, cancel, by, Facts(Settings()), cloud.now) == decide(order, cancel, by, Facts(Settings()), cloud.now)
