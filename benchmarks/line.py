@@ -14,6 +14,7 @@ from grpc import aio
 
 from benchmarks.floor import CHANNEL_OPTIONS
 from benchmarks.world import Party
+from energyshare.frames import ACKS_WITHIN_S
 from energyshare.messages import Message
 from energyshare.v1.stream_pb2 import ConnectRequest, ConnectResponse, Hello
 from energyshare.v1.stream_pb2 import Frame as FrameProto
@@ -50,7 +51,10 @@ class Line:
         while isinstance(response := await stream.read(), ConnectResponse):
             assert response.WhichOneof("message") == "frame", response
             self._link.take(_frame_of(response.frame), self._handle, _refused)
-            self._something_to_send.set()
+            if self._link.has_news:
+                self._something_to_send.set()
+            else:
+                asyncio.get_running_loop().call_later(ACKS_WITHIN_S, self._something_to_send.set)
         raise ConnectionError("the cloud ended the stream")
 
     async def _write(self, stream: Stream) -> None:

@@ -120,6 +120,11 @@ class Link:
         self._unsent.append(raw)
         return number
 
+    @property
+    def has_news(self) -> bool:
+        """Whether more than acknowledgements is to be sent."""
+        return bool(self._unsent)
+
     def undo(self, said: int) -> None:
         """Forget what was said after a point, when the store has undone it."""
         del self._unsent[said:]

@@ -15,6 +15,7 @@ import grpc
 
 from energyshare import __version__
 from energyshare.errors import Reason, Rejected, Unavailable
+from energyshare.frames import ACKS_WITHIN_S
 from energyshare.messages import Message
 from energyshare.v1 import stream_pb2, stream_pb2_grpc
 from energyshare.values import Number, OrderId
@@ -168,7 +169,10 @@ class Terminal:
         """Take a frame in one transaction: messages, their effects, the answers to them."""
         with self.transaction():
             self._link.take(frame, lambda order_id, message: self._deliver(order_id, message, handler), handler.refused)
-        self._something_to_send.set()
+        if self._link.has_news:
+            self._something_to_send.set()
+        else:
+            asyncio.get_running_loop().call_later(ACKS_WITHIN_S, self._something_to_send.set)
         self._changed.set()
 
     def _deliver(self, order_id: OrderId | None, message: Message | Unreadable, handler: Handler) -> None:
@@ -196,6 +200,8 @@ class Terminal:
         await asyncio.gather(serving, return_exceptions=True)
         try:
             async with asyncio.timeout(1):
+                if (frame := self._link.next_frame()) is not None:
+                    await call.write(stream_pb2.ConnectRequest(frame=_proto_of(frame)))
                 await call.write(stream_pb2.ConnectRequest(goodbye=stream_pb2.Goodbye(reason="DONE")))
                 await call.done_writing()
         except (TimeoutError, grpc.aio.AioRpcError, asyncio.InvalidStateError):

@@ -21,12 +21,12 @@ from certs.certificates import certifies, read_certificate
 from certs.requests import new_key_and_request
 from energyshare.bodies import EnrollmentProofBody, GrantBody
 from energyshare.errors import Corrupt, Reason, Rejected, Unavailable
+from energyshare.home import WrongHome, lock_home, open_home, write_atomically
 from energyshare.signing import Label, SigningKey, digest
 from energyshare.v1.enrollment_pb2 import EnrollRequest, EnrollResponse, RenewRequest, RenewResponse
 from energyshare.v1.enrollment_pb2_grpc import EnrollmentServiceServicer, add_EnrollmentServiceServicer_to_server
 from energyshare.values import DAY_S, Instant, ProviderId, PublicKey, Role, SubjectId, UnixS, later
 from energyshare.wire import open_signed, seal
-from energyshare.home import WrongHome, lock_home, open_home, write_atomically
 from terminals.identity import Identity, channel_credentials, enroll, load_identity, needs_renewal, renew
 
 ISSUED = Instant(1_767_225_600_000_000)  # 2026-01-01; TLS itself looks at the machine's clock

@@ -7,6 +7,7 @@ all of it. A mailbox that its terminal does not empty is bounded: the stream is 
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -23,7 +24,7 @@ from cloud.pump import Pump, system_now
 from cloud.store.readers import Readers
 from cloud.work import Inbound
 from energyshare.errors import Rejected
-from energyshare.frames import FRAME_ENVELOPES_MAX, fitting
+from energyshare.frames import ACKS_WITHIN_S, FRAME_ENVELOPES_MAX, fitting
 from energyshare.v1 import stream_pb2, stream_pb2_grpc
 from energyshare.values import Incarnation, Number, OrderId, ProviderId
 
@@ -61,6 +62,8 @@ class StreamMailbox:
         self._replayed: dict[bytes, int] = {}
         self._changed = asyncio.Event()
         self._left = asyncio.Event()
+        self._acks_due: asyncio.TimerHandle | None = None
+        self.writing_since: float | None = None
         self.fault: Fault | None = None
 
     def put_envelope(self, envelope: Outgoing) -> None:
@@ -78,7 +81,13 @@ class StreamMailbox:
     def put_ack(self, order_id: bytes, number: int) -> None:
         """Take an acknowledgement; a later one of the conversation replaces it."""
         self._acks[order_id] = number
-        self._changed.set()
+        if self._acks_due is None:
+            self._acks_due = asyncio.get_running_loop().call_later(ACKS_WITHIN_S, self._send_acks)
+
+    def _send_acks(self) -> None:
+        self._acks_due = None
+        if self._acks:
+            self._changed.set()
 
     def put_refusal(self, refusal: StatelessRefusal) -> None:
         """Take a refusal."""
@@ -206,7 +215,7 @@ class TerminalStreams(stream_pb2_grpc.TerminalServiceServicer):
                 self._read(caller, requests),
                 self._write(mailbox, context),
                 self._replay(caller, mailbox),
-                self._recheck(caller),
+                self._recheck(caller, mailbox),
             )
         ]
         try:
@@ -240,8 +249,9 @@ class TerminalStreams(stream_pb2_grpc.TerminalServiceServicer):
     async def _write(self, mailbox: StreamMailbox, context: Context) -> None:
         while True:
             frame = await mailbox.next_frame()
-            async with asyncio.timeout(WRITE_WITHIN_S):
-                await context.write(Response(frame=frame))
+            mailbox.writing_since = time.monotonic()
+            await context.write(Response(frame=frame))
+            mailbox.writing_since = None
 
     async def _replay(self, caller: Authenticated, mailbox: StreamMailbox) -> None:
         """Send again what the terminal has not acknowledged, page by page, then go live."""
@@ -257,11 +267,13 @@ class TerminalStreams(stream_pb2_grpc.TerminalServiceServicer):
             after = (page[-1].order_id or b"", page[-1].number)
         mailbox.go_live()
 
-    async def _recheck(self, caller: Authenticated) -> None:
-        """End a quiet stream too when its certificate no longer stands."""
+    async def _recheck(self, caller: Authenticated, mailbox: StreamMailbox) -> None:
+        """End a quiet stream too when its certificate no longer stands, and one whose terminal does not read."""
         while True:
             await asyncio.sleep(RECHECK_S)
             self._directory.require_current(caller, system_now())
+            if mailbox.writing_since is not None and time.monotonic() - mailbox.writing_since > WRITE_WITHIN_S:
+                raise Fault("TOO_SLOW")
 
 
 def _is_unsigned(raw: bytes) -> bool:
