@@ -40,7 +40,7 @@ from energyshare.wire import decode_strictly, seal
 logger = logging.getLogger(__name__)
 
 SOCKET_PATH_MAX = 100  # gRPC takes 107 characters
-CHECK_THREADS = 2
+READ_THREADS = 2
 SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_concurrent_streams", 16),
@@ -98,7 +98,7 @@ class Node:
         platform, root, authority = home.platform(), home.root(), home.authority()
         currency = Currency(config.currency)
         bus = LocalBus()
-        pool = ThreadPoolExecutor(CHECK_THREADS, thread_name_prefix="checks")
+        pool = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="reads")
         pump = Pump(
             Processor(engine, platform, config.settings()),
             lambda outcome: _publish(bus, outcome),

@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 BATCH_MAX = 256
 DUE_MAX = 256
 RECENT_MAX = 4_096
+TARIFFS_MAX = 4_096
+RETRY_US = 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,8 @@ class Processor:
                 outcome = self.process(batch, now)
                 outcome.extend(self.process((), now, fire_timers=True))
                 return outcome
+            if not batch:
+                return self._fire_one_by_one(now)
             if len(batch) < 2:
                 return self._put_aside(batch, now)
             logger.exception("a batch of %d failed and is halved", len(batch))
@@ -111,12 +115,26 @@ class Processor:
             outcome.extend(self.process(batch[half:], now))
             return outcome
 
-    def _commit(self, batch: Sequence[Item], now: Instant, fire_timers: bool) -> Outcome:
+    def _fire_one_by_one(self, now: Instant) -> Outcome:
+        """Let each due timer fire in a transaction of its own; one that can't be saved is tried again in an hour."""
+        outcome = Outcome()
+        with self._engine.begin() as connection:
+            due = [OrderId(row.id) for row in Unit(connection).due(now, DUE_MAX)]
+        for order_id in due:
+            try:
+                outcome.extend(self._commit((), now, fire_timers=True, only=order_id))
+            except Exception:
+                logger.exception("the timer of order %s can't be saved", order_id.hex())
+                with self._engine.begin() as connection:
+                    Unit(connection).postpone(order_id, Instant(now + RETRY_US))
+        return outcome
+
+    def _commit(self, batch: Sequence[Item], now: Instant, fire_timers: bool, only: OrderId | None = None) -> Outcome:
         online = self._online
         outcome = Outcome()
         with self._engine.begin() as connection:
             unit = Unit(connection)
-            due = unit.due(now, DUE_MAX) if fire_timers else ()
+            due = [row for row in unit.due(now, DUE_MAX) if only in (None, row.id)] if fire_timers else []
             work = WorkingSet(unit, self._settings, online, self._tariffs)
             messages = [item for item in batch if isinstance(item, Inbound)]
             work.load(messages, [OrderId(row.id) for row in due], self._recent)
@@ -127,6 +145,8 @@ class Processor:
                 step.fire(OrderId(row.id), TimerFired(row.wait, Instant(row.due)))
             unit.save(work.changes)
         self._online = work.online
+        if len(self._tariffs) > TARIFFS_MAX:
+            self._tariffs = {}
         self._remember(work.changes.orders)
         return outcome
 
@@ -188,7 +208,7 @@ class _Step:
             self._apply(decision, "timer", timer.waited_for)
         except Exception:
             logger.exception("a timer of order %s failed and is tried again in an hour", order_id.hex())
-            retry = replace(order.timer, due=Instant(self._now + 3_600_000_000)) if order.timer else None
+            retry = replace(order.timer, due=Instant(self._now + RETRY_US)) if order.timer else None
             failed = Decision(replace(order, timer=retry, version=order.version + 1), "the timer failed")
             self._apply(failed, "timer", timer.waited_for)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 FRAME_ENVELOPES_MAX = 256
 FRAME_BYTES_MAX = 512 * 1024
-ACKS_WITHIN_S = 0.2
+ACKS_WITHIN_S = 0.05
 """How long acknowledgements wait for a message to leave with: they only let the other side forget, and cost a whole frame
 when they leave alone."""
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from cloud.gateway.checks import Checks
 from cloud.work import Inbound, Peer
 
-HOPS_MAX = 2  # at once; what comes meanwhile waits for the next
+HOPS_MAX = 1  # at once; what comes meanwhile waits for the next. A second thread only fights for the interpreter
 
 Frame = tuple[Peer, Sequence[bytes]]
 
@@ -19,9 +19,9 @@ Frame = tuple[Peer, Sequence[bytes]]
 class Hops:
     """Opens frames in the pool; used on the event loop's thread only."""
 
-    def __init__(self, checks: Checks, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, checks: Checks) -> None:
         self._checks = checks
-        self._pool = pool
+        self._pool = ThreadPoolExecutor(HOPS_MAX, thread_name_prefix="checks")
         self._waiting: list[tuple[Frame, asyncio.Future[list[Inbound]]]] = []
         self._hops: set[asyncio.Task[None] | None] = set()
 

@@ -164,7 +164,7 @@ class TerminalStreams(stream_pb2_grpc.TerminalServiceServicer):
         self._readers = readers
         self._incarnation = incarnation
         self._pool = pool
-        self._hops = Hops(checks, pool)
+        self._hops = Hops(checks)
         self._open: set[StreamMailbox] = set()
 
     async def Connect(  # type: ignore[override]  # written to through the context, not by yielding

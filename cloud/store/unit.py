@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, func, literal_column, select
+from sqlalchemy import Connection, Table, bindparam, func, literal_column, select, update
 
 from cloud.domain.ledger import Balance, LedgerAccount
 from cloud.domain.order import Order, StoredPart
@@ -199,6 +199,10 @@ class Unit:
     def due(self, now: Instant, most: int) -> Sequence[Any]:
         """Name the orders whose wait has run out, longest first."""
         return self._connection.execute(_DUE, {"now": now, "most": most}).all()
+
+    def postpone(self, order_id: OrderId, due: Instant) -> None:
+        """Have an order's wait run out later."""
+        self._connection.execute(update(tables.orders).where(tables.orders.c.id == order_id).values(due=due))
 
     def scalar(self, statement: Any) -> Any:
         """Run a read for one value."""

@@ -12,7 +12,6 @@ import click
 from energyshare.errors import EnergyShareError, Reason, Rejected, Unavailable
 from energyshare.home import lock_home
 from energyshare.messages import Demand
-from energyshare.places import place_name
 from energyshare.program import Program, console, table
 from energyshare.values import (
     DurationS,
@@ -27,8 +26,8 @@ from energyshare.values import (
     id_text,
     later,
 )
-from terminals.user import words
-from terminals.user.orders import OPEN, UserOrder
+from terminals.user import pages, words
+from terminals.user.orders import OPEN
 
 if TYPE_CHECKING:
     from terminals.user.terminal import UserTerminal
@@ -140,7 +139,7 @@ def demand_command(
         )
         order_id = me.demand(demand)
         asyncio.run(_wait_for_offers(me, order_id, wait, live=not as_json))
-        _print_offers(me, order_id, as_json)
+        pages.print_offers(me, order_id, as_json)
         order = me.order(order_id)
         if order.state in ("REFUSED", "EXPIRED") and not order.offers:
             raise SystemExit(1)
@@ -163,7 +162,7 @@ def offers_command(order: int | None, wait: int, home: Path, as_json: bool) -> N
         order_id = me.numbered(order)
         if wait:
             asyncio.run(_wait_for_offers(me, order_id, wait, live=not as_json))
-        _print_offers(me, order_id, as_json)
+        pages.print_offers(me, order_id, as_json)
 
 
 @program.command("select")
@@ -187,13 +186,13 @@ def select_command(numbers: tuple[int, ...], wait: int, yes: bool, home: Path, a
         order = me.order(order_id)
         index = numbers[-1]
         if not as_json and order.state == "DEMANDED" and index <= len(order.offers):
-            _say_the_most(me, order_id, order, index, yes)
+            pages.say_the_most(me, order_id, order, index, yes)
         me.select(order_id, index)
         answered = lambda: me.order(order_id).state != "SELECTED"  # noqa: E731
         asyncio.run(_sync(me, answered, wait))
-        _print_order(me, order_id, as_json)
+        pages.print_order(me, order_id, as_json)
         if me.order(order_id).state not in ("SELECTED", "AUTHORIZED", "ACTIVE"):
-            raise _refusal(me.order(order_id))
+            raise pages.refusal(me.order(order_id))
 
 
 @program.command("voucher")
@@ -243,7 +242,7 @@ def start_command(order: int | None, device: str, home: Path, as_json: bool) -> 
     with _opened(home) as me:
         order_id = me.numbered(order)
         asyncio.run(_act(me, me.start(order_id, device), lambda: not me.has_unsent))
-        _print_order(me, order_id, as_json)
+        pages.print_order(me, order_id, as_json)
 
 
 program.add_command(start_command, "unlock")
@@ -267,7 +266,7 @@ def end_command(order: int | None, device: str | None, wait: int, home: Path, as
         order_id = me.numbered(order)
         settled = lambda: me.order(order_id).state not in OPEN  # noqa: E731
         asyncio.run(_act(me, me.end(order_id, device), settled, wait))
-        _print_order(me, order_id, as_json)
+        pages.print_order(me, order_id, as_json)
 
 
 @program.command("sync")
@@ -288,7 +287,7 @@ def sync_command(wait: int, home: Path, as_json: bool) -> None:
         moved = lambda: not me.has_unsent and all(me.order(i).state not in OPEN for i in open_orders)  # noqa: E731
         asyncio.run(me.sync(moved, wait))
         me.forget_old_parts()
-        _print_orders(me, as_json)
+        pages.print_orders(me, as_json)
 
 
 @program.command("status")
@@ -304,7 +303,7 @@ def status_command(order: int | None, home: Path, as_json: bool) -> None:
       energyshare status 3 --json
     """
     with _opened(home, read_only=True) as me:
-        _print_order(me, me.numbered(order), as_json)
+        pages.print_order(me, me.numbered(order), as_json)
 
 
 @program.command("orders")
@@ -318,7 +317,7 @@ def orders_command(home: Path, as_json: bool) -> None:
       energyshare orders
     """
     with _opened(home, read_only=True) as me:
-        _print_orders(me, as_json)
+        pages.print_orders(me, as_json)
 
 
 @program.command("receipt")
@@ -353,7 +352,7 @@ def receipt_command(order: int | None, home: Path, as_json: bool) -> None:
         selected = me.order(order_id).selected
         assert selected is not None
         if as_json:
-            click.echo(json.dumps(_receipt_facts(order_id, record, fault)))
+            click.echo(json.dumps(pages.receipt_facts(order_id, record, fault)))
         else:
             for line in words.receipt_lines(order_id, record, me.offer(order_id, selected), proof):
                 click.echo(line)
@@ -492,155 +491,8 @@ async def _wait_for_offers(me: "UserTerminal", order_id: OrderId, wait: float, *
         return
     from rich.live import Live
 
-    with Live(_offers_of(me, order_id), console=out, transient=True) as screen:
-        await me.sync(answered, wait, lambda: screen.update(_offers_of(me, order_id)))
-
-
-def _offers_of(me: "UserTerminal", order_id: OrderId) -> Any:
-    order = me.order(order_id)
-    return words.offers_table([(line, me.offer(order_id, line.digest)) for line in order.offers])
-
-
-def _print_offers(me: "UserTerminal", order_id: OrderId, as_json: bool) -> None:
-    order = me.order(order_id)
-    offers = [(line, me.offer(order_id, line.digest)) for line in order.offers]
-    if as_json:
-        click.echo(
-            json.dumps(
-                _order_facts(order_id, order)
-                | {
-                    "offers": [
-                        {
-                            "offer": number,
-                            "kind": offer.asset.kind.name,
-                            "station": offer.asset.station,
-                            "asset": offer.asset.name,
-                            "distance_m": line.distance_m,
-                            "energy_wh_max": offer.energy_wh_max,
-                            "duration_s_max": offer.duration_s_max,
-                            "estimate_minor": offer.estimate_incl_vat_minor,
-                            "hold_minor": line.hold_minor,
-                            "deposit_minor": offer.asset.deposit_minor,
-                            "soc_pct": offer.asset.soc_pct,
-                            "withdrawn": line.withdrawn,
-                        }
-                        for number, (line, offer) in enumerate(offers, 1)
-                    ],
-                }
-            )
-        )
-        return
-    out.print(f"Order {order.number}: {words.sentence_of(order)}")
-    if offers:
-        out.print(words.offers_table(offers))
-    elif order.candidates is not None:
-        left_out = ", ".join(f"{count} {reason.replace('_', ' ').lower()}" for reason, count in order.exclusions)
-        out.print(f"{order.candidates} were asked" + (f"; left out: {left_out}" if left_out else ""))
-    for declined in order.declined[:5]:
-        out.print(f"  declined: {declined.replace('_', ' ').lower()}")
-    _print_next(order)
-
-
-def _print_order(me: "UserTerminal", order_id: OrderId, as_json: bool) -> None:
-    order = me.order(order_id)
-    running = me.running(order_id)
-    if as_json:
-        facts = _order_facts(order_id, order)
-        if running is not None:
-            facts["running_minor"] = running[1]
-        click.echo(json.dumps(facts))
-        return
-    out.print(f"Order {order.number}: [bold]{order.state}[/] — {words.sentence_of(order)}")
-    if order.selected is not None:
-        offer = me.offer(order_id, order.selected)
-        out.print(f"  {offer.asset.kind.name.lower()} at {place_name(offer.asset.station, offer.asset.name)}")
-    if running is not None and order.state in ("ACTIVE", "ENDING"):
-        evidence, cost = running
-        assert evidence.start is not None
-        last = evidence.readings[-1]
-        used = words.energy_text(last.register_wh - evidence.start.register_wh)
-        supplying = "" if last.supplying else ", supply is off"
-        out.print(
-            f"  {used} after {words.duration_text(last.elapsed_s)}{supplying}: {words.money(cost, me.identity.currency)} so far"
-        )
-    if order.total_minor is not None:
-        out.print(f"  paid {words.money(order.total_minor, me.identity.currency)}")
-    _print_next(order)
-
-
-def _print_orders(me: "UserTerminal", as_json: bool) -> None:
-    orders = me.orders()
-    if as_json:
-        click.echo(json.dumps([_order_facts(order_id, order) for order_id, order in orders]))
-        return
-    rows = [
-        (
-            str(order.number),
-            words.time_text(Instant(order.created)),
-            order.state,
-            "" if order.total_minor is None else words.money(order.total_minor, me.identity.currency),
-            words.sentence_of(order),
-        )
-        for _, order in orders
-    ]
-    out.print(table(("order", "made", "state", "paid", ""), rows) if rows else "No orders yet. Next: energyshare demand --help")
-    if me.has_unsent:
-        out.print("Something waits for the cloud; it goes out with: energyshare sync")
-
-
-def _print_next(order: UserOrder) -> None:
-    following = words.next_of(order)
-    if following:
-        out.print(f"Next: {following}")
-
-
-def _say_the_most(me: "UserTerminal", order_id: OrderId, order: UserOrder, index: int, yes: bool) -> None:
-    line = order.offers[index - 1]
-    offer = me.offer(order_id, line.digest)
-    most = words.money(line.hold_minor - offer.asset.deposit_minor, offer.currency)
-    deposit = (
-        f", and a deposit of {words.money(offer.asset.deposit_minor, offer.currency)}" if offer.asset.deposit_minor else ""
-    )
-    out.print(f"At most {most} will be charged{deposit}.")
-    if out.is_terminal and not yes:
-        click.confirm("Select it?", default=True, abort=True)
-
-
-def _refusal(order: UserOrder) -> EnergyShareError:
-    if order.reason in Reason.__members__:
-        return Rejected(Reason(order.reason), **order.metadata)
-    return Unavailable(words.sentence_of(order), "select another offer, or make a new demand")
-
-
-def _order_facts(order_id: OrderId, order: UserOrder) -> dict[str, Any]:
-    return {
-        "order": order.number,
-        "id": id_text(order_id),
-        "state": order.state,
-        "sentence": words.sentence_of(order),
-        "reason": order.reason,
-        "candidates": order.candidates,
-        "exclusions": dict(order.exclusions),
-        "total_minor": order.total_minor,
-        "proved": order.proved,
-    }
-
-
-def _receipt_facts(order_id: OrderId, record: Any, fault: EnergyShareError | None) -> dict[str, Any]:
-    return {
-        "id": id_text(order_id),
-        "kind": record.kind.name,
-        "basis": record.basis.name,
-        "currency": record.currency,
-        "energy_wh": record.energy_wh,
-        "duration_s": record.duration_s,
-        "excl_vat_minor": record.excl_vat_minor,
-        "incl_vat_minor": record.incl_vat_minor,
-        "hold_minor": record.hold_minor,
-        "deposit_claimed_minor": record.deposit_claimed_minor,
-        "proved": fault is None,
-        "fault": str(fault) if fault else "",
-    }
+    with Live(pages.offers_of(me, order_id), console=out, transient=True) as screen:
+        await me.sync(answered, wait, lambda: screen.update(pages.offers_of(me, order_id)))
 
 
 def _place(at: str) -> Place:
