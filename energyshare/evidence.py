@@ -8,6 +8,7 @@ first thing that does not hold is raised with its reason.
 from dataclasses import dataclass
 from itertools import pairwise
 
+from energyshare.agreement import require_agreed, terms_of
 from energyshare.bodies import (
     ChargeRecordBody,
     EndConfirmationBody,
@@ -86,9 +87,8 @@ def _verified(bundle: Bundle, root: PublicKey) -> Proof:
     issuer = open_grant(parts.one(PartKind.ISSUER_GRANT), root, Role.ISSUER)
     offer = open_issued(OfferBody, parts.one(PartKind.OFFER), issuer, record.body.provider_id)
     voucher = open_signed(VoucherBody, parts.one(PartKind.VOUCHER), issuer.body.public_key)
-    if voucher.body.not_after_unix_s > issuer.body.not_after_unix_s:
-        raise Rejected(Reason.GRANT_EXPIRED)
-    _require_agreed(record.body, offer, voucher, parts)
+    _require_selected(record.body, offer, voucher.body.holder_key, parts)
+    require_agreed(voucher.body, issuer.body, terms_of(offer.body, voucher.body.holder_key))
     session = _session(record.body, offer.body, voucher, issuer.body.public_key, parts, root)
     charged = _recomputed(record.body, session, parts, issuer.body.public_key, platform.body.public_key)
     return Proof(record, charged, session)
@@ -132,23 +132,14 @@ class _Parts:
             raise Rejected(Reason.PART_MISSING, part=kind.name)
 
 
-def _require_agreed(
-    record: ChargeRecordBody, offer: Verified[OfferBody], voucher: Verified[VoucherBody], parts: _Parts
-) -> None:
-    """Raise unless offer, selection and voucher are about one agreement, and the hold is what it gives."""
-    selection = open_signed(SelectionBody, parts.one(PartKind.SELECTION), voucher.body.holder_key).body
-    if {offer.body.order_id, voucher.body.order_id, selection.order_id} != {record.order_id}:
+def _require_selected(record: ChargeRecordBody, offer: Verified[OfferBody], holder_key: PublicKey, parts: _Parts) -> None:
+    """Raise unless the holder selected this offer for this order, and the hold is what it gives."""
+    selection = open_signed(SelectionBody, parts.one(PartKind.SELECTION), holder_key).body
+    if not offer.body.order_id == selection.order_id == record.order_id:
         raise Rejected(Reason.VOUCHER_ORDER)
     if selection.offer_hash != offer.digest or offer.body.provider_id != record.provider_id:
         raise Rejected(Reason.OFFER_FOREIGN)
-    if voucher.body.device_id != offer.body.asset.device_id:
-        raise Rejected(Reason.VOUCHER_DEVICE)
-    if (voucher.body.energy_wh_max, voucher.body.duration_s_max) != (offer.body.energy_wh_max, offer.body.duration_s_max):
-        raise Rejected(Reason.VOUCHER_CAPS)
-    if of_unix_s(voucher.body.not_after_unix_s) > offer.body.voucher_not_after_time:
-        raise Rejected(Reason.VOUCHER_WINDOW)
-    tariff_hash = digest(Label.TARIFF, offer.body.tariff)
-    if not tariff_hash == voucher.body.tariff_hash == offer.body.asset.tariff_hash:
+    if digest(Label.TARIFF, offer.body.tariff) != offer.body.asset.tariff_hash:
         raise Rejected(Reason.VOUCHER_TARIFF)
     if record.kind is not offer.body.asset.kind:
         raise Rejected(Reason.BILL_BASIS, kind=record.kind.name)

@@ -17,6 +17,7 @@ from cloud.domain.order import (
     Wait,
 )
 from cloud.domain.settings import Settings
+from energyshare.agreement import Terms, require_agreed
 from energyshare.bodies import GrantBody, OpenedStart, ReadingBody, Verified
 from energyshare.charging import clamp_start_time
 from energyshare.errors import Reason, Rejected
@@ -129,24 +130,23 @@ def other_side(order: Order, sender: Sender) -> TerminalId:
 
 
 def _require_as_selected(order: Order, message: VoucherIssued, now: Instant) -> None:
-    voucher, grant, offer = message.opened.voucher.body, message.opened.grant.body, order.offer
-    if bytes(grant.subject_id) != bytes(offer.provider_id) or message.opened.voucher.key != offer.issuer_key:
+    voucher, offer = message.opened.voucher, order.offer
+    if voucher.key != offer.issuer_key:
         raise Rejected(Reason.GRANT_SUBJECT)
-    if voucher.order_id != order.id:
-        raise Rejected(Reason.VOUCHER_ORDER)
-    if voucher.holder_key != order.holder_key:
-        raise Rejected(Reason.VOUCHER_HOLDER)
-    if voucher.device_id != offer.device_id:
-        raise Rejected(Reason.VOUCHER_DEVICE)
-    if (voucher.energy_wh_max, voucher.duration_s_max) != (offer.energy_wh_max, offer.duration_s_max):
-        raise Rejected(Reason.VOUCHER_CAPS)
-    if voucher.tariff_hash != offer.tariff_hash:
-        raise Rejected(Reason.VOUCHER_TARIFF)
-    not_after = of_unix_s(voucher.not_after_unix_s)
-    if not now < not_after <= offer.voucher_not_after or of_unix_s(voucher.not_before_unix_s) > later(now, CLOCK_SLACK_S):
+    terms = Terms(
+        order.id,
+        order.holder_key,
+        offer.provider_id,
+        offer.device_id,
+        offer.energy_wh_max,
+        offer.duration_s_max,
+        offer.tariff_hash,
+        offer.voucher_not_after,
+    )
+    require_agreed(voucher.body, message.opened.grant.body, terms)
+    opens, closes = of_unix_s(voucher.body.not_before_unix_s), of_unix_s(voucher.body.not_after_unix_s)
+    if closes <= now or opens > later(now, CLOCK_SLACK_S):
         raise Rejected(Reason.VOUCHER_WINDOW)
-    if voucher.not_after_unix_s > grant.not_after_unix_s:
-        raise Rejected(Reason.GRANT_EXPIRED)
 
 
 def _end_timer(order: Order, started: Instant, settings: Settings) -> Timer:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from energyshare.agreement import require_agreed, terms_of
 from energyshare.bodies import GrantBody, OfferBody, OpenedVoucher, Verified
 from energyshare.charging import hold_of
 from energyshare.credentials import open_grant, open_issued, open_presentable, open_readings, open_start_receipt
@@ -31,7 +32,7 @@ from energyshare.messages import (
 from energyshare.places import distance_m
 from energyshare.signing import Label, digest
 from energyshare.tariff import TariffError
-from energyshare.values import OrderId, PartKind, ProviderId, Role, unix_s
+from energyshare.values import OrderId, PartKind, ProviderId, Role
 from energyshare.wire import decode, decode_presentable, peek
 from terminals.journal import Journal
 from terminals.link import Refusal
@@ -195,21 +196,8 @@ class UserOrders:
 
     def _checked_voucher(self, order_id: OrderId, order: UserOrder, presentable: bytes) -> OpenedVoucher:
         opened = open_presentable(presentable, self._root)
-        voucher, offer = opened.voucher.body, self.selected_offer(order_id, order)
-        if bytes(opened.grant.body.subject_id) != bytes(offer.provider_id):
-            raise Rejected(Reason.GRANT_SUBJECT)
-        if voucher.order_id != order_id:
-            raise Rejected(Reason.VOUCHER_ORDER)
-        if voucher.holder_key != self._terminal.identity.key.public:
-            raise Rejected(Reason.VOUCHER_HOLDER)
-        if voucher.device_id != offer.asset.device_id:
-            raise Rejected(Reason.VOUCHER_DEVICE)
-        if (voucher.energy_wh_max, voucher.duration_s_max) != (offer.energy_wh_max, offer.duration_s_max):
-            raise Rejected(Reason.VOUCHER_CAPS)
-        if voucher.tariff_hash != offer.asset.tariff_hash:
-            raise Rejected(Reason.VOUCHER_TARIFF)
-        if voucher.not_after_unix_s > unix_s(offer.voucher_not_after_time):
-            raise Rejected(Reason.VOUCHER_WINDOW)
+        terms = terms_of(self.selected_offer(order_id, order), self._terminal.identity.key.public)
+        require_agreed(opened.voucher.body, opened.grant.body, terms)
         return opened
 
     def selected_offer(self, order_id: OrderId, order: UserOrder) -> OfferBody:
