@@ -19,6 +19,7 @@ from energyshare.bodies import (
     GrantBody,
     OfferBody,
     SelectionBody,
+    StartReceiptBody,
     Verified,
     VoucherBody,
 )
@@ -59,7 +60,7 @@ from energyshare.values import (
     UnixS,
     unix_s,
 )
-from energyshare.wire import Presentable, encode_presentable, open_signed, peek, seal
+from energyshare.wire import Presentable, digest_of, encode_presentable, open_signed, peek, seal
 from terminals.journal import Journal
 from terminals.link import Refusal
 from terminals.provider.catalog import Catalog
@@ -114,7 +115,7 @@ class ProviderOrders:
             return
         document = self.document(order_id)
         match message:
-            case DemandNotice():
+            case DemandNotice() if document.state in ("ASKED", "OFFERED"):
                 self._offer(order_id, message, document)
             case Award():
                 self._issue(order_id, message, document)
@@ -174,7 +175,10 @@ class ProviderOrders:
 
     def keep_start(self, order_id: OrderId, document: OrderDocument, start_receipt: bytes, grant: bytes) -> bool:
         """Keep a start receipt of our voucher by our device; says whether it was new. Raises Rejected when it does not hold."""
-        if self._journal.part(order_id, PartKind.START_RECEIPT) is not None:
+        kept = self._journal.part(order_id, PartKind.START_RECEIPT)
+        if kept is not None and kept.digest != digest_of(StartReceiptBody, start_receipt):
+            raise Rejected(Reason.RECEIPT_CONFLICT)
+        if kept is not None:
             return False
         device = self.own_device(grant)
         start = open_start_receipt(start_receipt, device, PublicKey(document.holder_key))
