@@ -302,9 +302,9 @@ class ProviderOrders:
             return
         device = self.own_device(asked.grant)
         end = open_end_receipt(asked.end_receipt, device, PublicKey(document.holder_key), self._identity.key.public)
-        self.keep_start(order_id, document, end.receipt.body.start_receipt, asked.grant)
         if bytes(end.receipt.body.device_id) != document.device_id or end.receipt.body.order_id != order_id:
             raise Rejected(Reason.RECEIPT_FOREIGN)
+        self.keep_start(order_id, document, end.receipt.body.start_receipt, asked.grant)
         self._journal.add_part(order_id, PartKind.END_RECEIPT, end.receipt.digest, asked.end_receipt)
         self.note_charge(end.receipt.body)
         document.state, document.ended = "ENDING", True
