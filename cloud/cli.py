@@ -142,7 +142,12 @@ def order_list(home: Path, state: str, limit: int, as_json: bool) -> None:
 @click.argument("order_id", metavar="ORDER")
 @JSON
 def order_show(home: Path, order_id: str, as_json: bool) -> None:
-    """Show an order: its timeline and its money. ORDER is its id, or a unique end of it."""
+    """Show an order: its timeline and its money. ORDER is its id, or a unique end of it.
+
+    \b
+    Examples:
+      energyshare-cloud order show 7cb65d
+    """
     answer = _ask(home, "GetOrder", pb.GetOrderRequest(order=order_id))
     _show(answer, as_json, lambda: _order_page(answer))
 
@@ -288,7 +293,12 @@ def grant() -> None:
 @HOME
 @JSON
 def grant_list(home: Path, as_json: bool) -> None:
-    """List grants that wait for a signature."""
+    """List grants that wait for a signature.
+
+    \b
+    Examples:
+      energyshare-cloud grant list
+    """
     answer = _ask(home, "ListPendingGrants", pb.ListPendingGrantsRequest())
     _show(answer, as_json, lambda: _table(("name",), [(g.name,) for g in answer.grants]))
 

@@ -22,6 +22,7 @@ class Program(click.Group):
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the program; wrong usage is told like any other error, and ends with 2."""
+        _complete(self)
         try:
             status = super().main(*args, **extra | {"standalone_mode": False})
         except click.exceptions.NoArgsIsHelpError as error:
@@ -54,6 +55,18 @@ class Program(click.Group):
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         sys.exit(1)
+
+
+def _complete(group: click.Group) -> None:
+    """Have every command take --home and --yes, also where it needs no home or asks nothing, so that scripts may give them."""
+    for command in group.commands.values():
+        if isinstance(command, click.Group):
+            _complete(command)
+            continue
+        known = {name for param in command.params for name in param.opts}
+        for name, is_flag in (("--home", False), ("--yes", True)):
+            if name not in known:
+                command.params.append(click.Option([name], is_flag=is_flag, expose_value=False, hidden=True))
 
 
 def console() -> Console:

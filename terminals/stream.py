@@ -27,6 +27,7 @@ from terminals.link import Conversation, Frame, Link, Opened, Refusal, Unreadabl
 logger = logging.getLogger(__name__)
 
 CONNECT_WITHIN_S = 5
+LEAVE_WITHIN_S = 1
 KEPT = "everything is kept, and goes out when it is back"
 CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", 4 * 1024 * 1024),
@@ -66,6 +67,8 @@ class Terminal:
         self._link = Link(journal, _encode, _decode)
         self._changed = asyncio.Event()
         self._something_to_send = asyncio.Event()
+        self._writing: asyncio.Task[None] | None = None
+        self._leaving = False
 
     def say(self, order_id: OrderId | None, message: Message) -> Number:
         """Say a message, inside a journal transaction; it leaves when that is committed and a stream is open."""
@@ -155,7 +158,8 @@ class Terminal:
     async def _serve(self, call: "Call", handler: Handler) -> None:
         self._link.reconnected()
         self._something_to_send.set()
-        writing = asyncio.create_task(self._write(call))
+        self._leaving = False
+        self._writing = writing = asyncio.create_task(self._write(call))
         try:
             while isinstance(response := await call.read(), stream_pb2.ConnectResponse):
                 if response.WhichOneof("message") == "goodbye":
@@ -194,18 +198,18 @@ class Terminal:
             self._something_to_send.clear()
             while (frame := self._link.next_frame()) is not None:
                 await call.write(stream_pb2.ConnectRequest(frame=_proto_of(frame)))
+            if self._leaving:
+                await call.write(stream_pb2.ConnectRequest(goodbye=stream_pb2.Goodbye(reason="DONE")))
+                return
 
     async def _leave(self, call: "Call", serving: asyncio.Task[None]) -> None:
+        """Let the last acknowledgements and a Goodbye leave, while the stream is still read; to stop reading cancels it."""
+        self._leaving = True
+        self._something_to_send.set()
+        if self._writing is not None and not serving.done():
+            await asyncio.wait([self._writing], timeout=LEAVE_WITHIN_S)
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
-        try:
-            async with asyncio.timeout(1):
-                if (frame := self._link.next_frame()) is not None:
-                    await call.write(stream_pb2.ConnectRequest(frame=_proto_of(frame)))
-                await call.write(stream_pb2.ConnectRequest(goodbye=stream_pb2.Goodbye(reason="DONE")))
-                await call.done_writing()
-        except (TimeoutError, grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            logger.debug("the stream was gone before our goodbye")
         call.cancel()
 
 

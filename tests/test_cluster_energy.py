@@ -47,6 +47,7 @@ def test_an_energy_order_goes_from_its_demand_to_a_proved_bill(shop: Depot) -> N
     assert (checked["fault"], checked["charge_records"], checked["held_minor"]) == ("", "1", "0")
     wallet = cluster.user("alice", "wallet", "show")
     assert wallet == {"available_minor": 50_000 - ended["total_minor"], "held_minor": 0, "currency": "CNY"}
+    until("all acknowledgements", lambda: cluster.operator("status")["waiting_envelopes"] == "0")
 
 
 def _is_cut_off(shop: Depot) -> bool:
