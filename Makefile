@@ -51,7 +51,7 @@ docs: $(STAMP) ## Draw docs/order-states.md from the table
 test: $(STAMP) ## Run all tests
 	pytest
 
-demo: $(STAMP) ## A battery and an energy order through real processes, with the cloud killed between voucher and unlock
+demo: $(STAMP) ## Orders of all three kinds through real processes, one with the cloud killed between voucher and unlock
 	@python -m tests.demo.main
 
 demo-fleet: $(STAMP) ## A provider with many stations: make demo-fleet CSV=FILE

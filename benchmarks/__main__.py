@@ -5,8 +5,8 @@ from dataclasses import asdict
 
 import click
 
+from benchmarks import billing, floor, peer
 from benchmarks import device as device_benchmark
-from benchmarks import floor, peer
 from benchmarks import orders as order_benchmark
 from benchmarks.voucher import largest_presentable
 from energyshare.program import Program, console, table
@@ -52,6 +52,7 @@ def voucher(as_json: bool) -> None:
     click.echo(json.dumps(found) if as_json else "voucher and grant: {bytes} bytes of at most {bytes_max}".format(**found))
 
 
+main.add_command(billing.main, "billing")
 main.add_command(floor.main, "floor")
 main.add_command(peer.main, "peer")
 

@@ -21,7 +21,6 @@ from energyshare.values import (
     AccountId,
     Currency,
     Digest,
-    Incarnation,
     Instant,
     Minor,
     ProviderId,
@@ -86,18 +85,6 @@ class Enrolled:
     grant: bytes | None
 
 
-def greet(work: WorkingSet, terminal: TerminalId, incarnation: Incarnation) -> None:
-    """Take note of a terminal's journal; another one than before may not go on with the old numbers.
-
-    Raises: Rejected{INCARNATION_CHANGED}.
-    """
-    known = work.unit.scalar(select(t.terminals.c.incarnation).where(t.terminals.c.id == terminal))
-    if known is None:
-        work.unit.execute(update(t.terminals).where(t.terminals.c.id == terminal).values(incarnation=incarnation))
-    elif known != incarnation:
-        raise Rejected(Reason.INCARNATION_CHANGED)
-
-
 def top_up(
     work: WorkingSet, account: AccountId, request: RequestId, amount: Minor, currency: Currency, now: Instant
 ) -> Balance:
@@ -116,6 +103,7 @@ def top_up(
     if work.unit.row(select(t.transfers.c.id).where(t.transfers.c.id == transfer_id)) is None:
         work.add_transfers([Transfer(transfer_id, None, now, ledger.FUNDING, user, amount, Flag.POSTED, "TOP_UP")])
     return work.balance(user)
+
 
 
 def create_token(work: WorkingSet, request: RequestId, secret: bytes, role: str, name: str, now: Instant) -> Token:

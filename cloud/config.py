@@ -34,6 +34,12 @@ class Orders(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     start_report_grace_s: Seconds = 86_400
     end_grace_s: Seconds = 86_400
     wait_confirmation_s: Seconds = 600
+    wait_not_returned_s: Seconds = 7 * 86_400
+    wait_settlement_request_s: Seconds = 7 * 86_400
+    wait_service_acknowledgement_s: Seconds = 14 * 86_400
+    wait_service_confirmation_s: Seconds = 2 * 86_400
+    wait_ruling_s: Seconds = 14 * 86_400
+    dispute_within_s: Seconds = 72 * 3_600
     timer_grace_s: Annotated[int, msgspec.Meta(ge=0, le=3_600)] = 60
     stations_per_demand: Annotated[int, msgspec.Meta(ge=1, le=100)] = 8
     open_orders_max: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 32

@@ -20,9 +20,10 @@ from cloud.bus.local import LocalBus
 from cloud.config import CloudHome
 from cloud.gateway.accounts import Accounts
 from cloud.gateway.checks import Checks
+from cloud.gateway.desk import Cloud, NodeFacts
 from cloud.gateway.enrollment import Enrollments
 from cloud.gateway.identity import Directory
-from cloud.gateway.operator import NodeFacts, Operators
+from cloud.gateway.operator import Operators
 from cloud.gateway.streams import TerminalStreams
 from cloud.gateway.tls import ServerCertificate
 from cloud.processor import Outcome, Processor
@@ -108,8 +109,14 @@ class Node:
         directory = Directory(readers, config.trust_domain)
         streams = TerminalStreams(directory, Checks(root, readers.order_keys), pump, bus, readers, incarnation_of(engine), pool)
         ready = system_now()
-        facts = NodeFacts(ready, bus.__len__, lambda terminal: bus.is_open(TerminalId(terminal)))
-        operators = Operators(readers, pump.call, facts, currency, root, home.token_secret())
+        facts = NodeFacts(
+            ready,
+            bus.__len__,
+            lambda terminal: bus.is_open(TerminalId(terminal)),
+            lambda terminal: streams.revoke(TerminalId(terminal)),
+        )
+        constant = Cloud(home.database, currency, root, home.token_secret())
+        operators = Operators(readers, pump.call, pump.instruct, facts, constant)
         accounts = Accounts(directory, pump, readers, platform, currency, config.money.payments, pool)
         certificate = ServerCertificate(authority, config.names, system_now)
 

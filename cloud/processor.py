@@ -7,7 +7,7 @@ parked and answered, so that it harms no other; a batch that fails in saving is 
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,15 +16,17 @@ from sqlalchemy import Engine
 from cloud.bus.mail import Outgoing, StatelessRefusal
 from cloud.domain import lifecycle, matching
 from cloud.domain.conversation import Arrival, Received, arrival
-from cloud.domain.inbound import OrderMessage, Refused, TimerFired
+from cloud.domain.inbound import OrderMessage, Refused, RequestAcknowledged, TerminalMessage, TimerFired
 from cloud.domain.inventory import take_inventory
-from cloud.domain.order import Decision, Order, Participant, Send, Sender, SettledNotice, Side
+from cloud.domain.merging import SnapshotTaken
+from cloud.domain.order import Decision, Order, Participant, RulingNotice, Send, Sender, SettledNotice, Side, Wait
 from cloud.domain.settings import Settings
+from cloud.restoring import merge_snapshot
 from cloud.sealing import PlatformKey, SealedStatements, seal_statements
 from cloud.store import tables
 from cloud.store.rows import as_record, asset_changes, asset_row, charge_row, event_row, screening_row
 from cloud.store.unit import Unit
-from cloud.work import Inbound, WorkingSet
+from cloud.work import Inbound, Peer, WorkingSet
 from energyshare.errors import Reason, Rejected
 from energyshare.messages import Demand, Inventory, Message, RejectedMessage
 from energyshare.values import Digest, Instant, Number, OrderId, OrderState, ProviderId, TerminalId
@@ -64,7 +66,21 @@ class Command:
     reply: Callable[[Any], None]
 
 
-Item = Inbound | Acknowledged | Presence | Command
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """The operator's word on an order; the life cycle decides on it. None, or the Rejected that it ended in, answers it.
+
+    With `peer` it is that terminal's message, decided again. `also` runs in the same transaction when it was taken.
+    """
+
+    order_id: OrderId
+    message: OrderMessage
+    reply: Callable[[Any], None]
+    also: Callable[[WorkingSet, Instant], Any] | None = None
+    peer: Peer | None = None
+
+
+Item = Inbound | Acknowledged | Presence | Command | Instruction
 
 
 @dataclass(slots=True)
@@ -94,6 +110,10 @@ class Processor:
         self._online: frozenset[ProviderId] = frozenset()
         self._tariffs: dict[Digest, bytes] = {}
         self._recent: dict[OrderId, Order] = {}
+        with engine.begin() as connection:
+            unit = Unit(connection)
+            self._suspended = unit.suspended_accounts()
+            self._unread = unit.waiting_for(Wait.SERVICE_ACKNOWLEDGEMENT)
 
     def process(self, batch: Sequence[Item], now: Instant, *, fire_timers: bool = False) -> Outcome:
         """Decide on a batch and commit it; timers fire after its messages."""
@@ -135,27 +155,42 @@ class Processor:
         with self._engine.begin() as connection:
             unit = Unit(connection)
             due = [row for row in unit.due(now, DUE_MAX) if only in (None, row.id)] if fire_timers else []
-            work = WorkingSet(unit, self._settings, online, self._tariffs)
+            work = WorkingSet(unit, self._settings, online, self._tariffs, self._suspended)
             messages = [item for item in batch if isinstance(item, Inbound)]
-            work.load(messages, [OrderId(row.id) for row in due], self._recent)
+            also = [OrderId(row.id) for row in due] + self._named_without_message(batch)
+            work.load(messages, also, self._recent)
             step = _Step(work, outcome, self._platform, now)
             for item in batch:
                 step.take(item)
             for row in due:
                 step.fire(OrderId(row.id), TimerFired(row.wait, Instant(row.due)))
             unit.save(work.changes)
-        self._online = work.online
+        self._online, self._suspended = work.online, work.suspended
         if len(self._tariffs) > TARIFFS_MAX:
             self._tariffs = {}
         self._remember(work.changes.orders)
         return outcome
 
+    def forget(self, orders: Iterable[OrderId]) -> None:
+        """Read orders anew next time, as a command changed them in the database."""
+        for order_id in orders:
+            self._recent.pop(order_id, None)
+
+    def _named_without_message(self, batch: Sequence[Item]) -> list[OrderId]:
+        """Name the orders of instructions, and of acknowledgements that an order waits for."""
+        instructed = [item.order_id for item in batch if isinstance(item, Instruction)]
+        acknowledged = [item.order_id for item in batch if isinstance(item, Acknowledged) and item.order_id is not None]
+        return [*instructed, *(order_id for order_id in acknowledged if order_id in self._unread)]
+
     def _remember(self, saved: Mapping[OrderId, Order]) -> None:
         """Keep orders as they were just saved, the latest ones: most messages are about them."""
         for order_id, order in saved.items():
             self._recent.pop(order_id, None)
+            self._unread.discard(order_id)
             if order.timer is not None:
                 self._recent[order_id] = order
+                if order.timer.wait is Wait.SERVICE_ACKNOWLEDGEMENT:
+                    self._unread.add(order_id)
         for order_id in list(self._recent)[: max(0, len(self._recent) - RECENT_MAX)]:
             del self._recent[order_id]
 
@@ -167,12 +202,12 @@ class Processor:
                 logger.exception("a message can't be processed and is parked")
                 with self._engine.begin() as connection:
                     unit = Unit(connection)
-                    work = WorkingSet(unit, self._settings, self._online, self._tariffs)
+                    work = WorkingSet(unit, self._settings, self._online, self._tariffs, self._suspended)
                     work.load([inbound], (), {})
                     _Step(work, outcome, self._platform, now).park(inbound, "saving failed")
                     unit.save(work.changes)
                 return outcome
-            case [Command(_, reply)]:
+            case [Command(reply=reply) | Instruction(reply=reply)]:
                 logger.exception("a command can't be processed")
                 outcome.replies.append((reply, Rejected(Reason.INTERNAL)))
                 return outcome
@@ -195,10 +230,14 @@ class _Step:
             case Acknowledged(terminal, order_id, number):
                 key = {"key_terminal": terminal, "key": order_id or b"", "upto": number}
                 self._work.changes.acknowledged.append(key)
+                if order_id is not None and order_id in self._work.orders:
+                    self._note_acknowledged(terminal, self._work.orders[order_id], number)
             case Presence(provider, online):
                 self._work.online = self._work.online | {provider} if online else self._work.online - {provider}
             case Command(run, reply):
                 self._outcome.replies.append((reply, self._answer(run)))
+            case Instruction(reply=reply):
+                self._outcome.replies.append((reply, self._instruct(item)))
 
     def fire(self, order_id: OrderId, timer: TimerFired) -> None:
         """Let a timer of an order fire, unless the order has moved on."""
@@ -211,6 +250,31 @@ class _Step:
             retry = replace(order.timer, due=Instant(self._now + RETRY_US)) if order.timer else None
             failed = Decision(replace(order, timer=retry, version=order.version + 1), "the timer failed")
             self._apply(failed, "timer", timer.waited_for)
+
+    def _note_acknowledged(self, terminal: TerminalId, order: Order, number: int) -> None:
+        """Let an order go on that waits until the user's terminal holds its settlement request."""
+        asked = order.work.asked if order.work else None
+        if asked is None or terminal != order.user or number < asked.envelope:
+            return
+        if order.timer is not None and order.timer.wait is Wait.SERVICE_ACKNOWLEDGEMENT:
+            message = RequestAcknowledged()
+            facts = self._work.facts(order.id, message, None)
+            self._apply(lifecycle.decide(order, message, None, facts, self._now), "cloud", "RequestAcknowledged")
+
+    def _instruct(self, item: Instruction) -> Rejected | None:
+        order = self._work.orders.get(item.order_id)
+        if order is None:
+            return Rejected(Reason.UNKNOWN_ORDER)
+        try:
+            sender = _instructor(order, item.peer)
+            facts = self._work.facts(order.id, item.message, item.peer)
+            decision = lifecycle.decide(order, item.message, sender, facts, self._now)
+            self._apply(decision, "operator", type(item.message).__name__)
+        except Rejected as refusal:
+            return refusal
+        if item.also is not None:
+            item.also(self._work, self._now)
+        return None
 
     def park(self, inbound: Inbound, error: str) -> None:
         """Put a message aside and answer INTERNAL under its number."""
@@ -253,9 +317,7 @@ class _Step:
             order = self._work.orders.get(inbound.order_id)
             if order is None:
                 return _opens(inbound)
-            received = order.participants.get(inbound.peer.terminal)
-            if received is None:
-                raise Rejected(Reason.UNKNOWN_ORDER)
+            received = order.participants.get(inbound.peer.terminal) or _newcomer(order, inbound)
         if arrival(received, inbound.number, inbound.raw_hash) is Arrival.NEXT:
             return True
         self._acknowledge(inbound.peer.terminal, inbound.order_id, received.last_in)
@@ -268,23 +330,28 @@ class _Step:
         if inbound.order_id is None:
             self._decide_for_terminal(inbound, message)
             return
-        if isinstance(message, Inventory):
-            raise Rejected(Reason.MALFORMED, problem="an inventory belongs to no order")
-        sender = Sender(peer.terminal, Side(peer.role), peer.account_id, peer.key)
+        if isinstance(message, Inventory | SnapshotTaken):
+            raise Rejected(Reason.MALFORMED, problem="this message belongs to no order")
         facts = self._work.facts(inbound.order_id, message, peer)
         order = self._work.orders.get(inbound.order_id)
         if order is None:
             assert isinstance(message, Demand)
+            sender = Sender(peer.terminal, Side(peer.role), peer.account_id, peer.key)
             decision = matching.open_order(inbound.order_id, message, sender, facts, self._now)
             if decision.order.state is OrderState.DEMANDED:
                 self._work.open_orders[peer.account_id] = facts.open_orders + 1
             decision = replace(decision, order=replace(decision.order, version=1))
         else:
+            order = _joined_by(order, inbound)
+            sender = Sender(peer.terminal, order.participants[peer.terminal].side, peer.account_id, peer.key)
             decision = lifecycle.decide(order, message, sender, facts, self._now)
         self._apply(decision, peer.role, type(message).__name__, inbound)
         self._acknowledge(peer.terminal, inbound.order_id, inbound.number)
 
-    def _decide_for_terminal(self, inbound: Inbound, message: OrderMessage | Inventory) -> None:
+    def _decide_for_terminal(self, inbound: Inbound, message: OrderMessage | TerminalMessage | SnapshotTaken) -> None:
+        if isinstance(message, SnapshotTaken):
+            self._merge(inbound, message)
+            return
         if not isinstance(message, Inventory):
             raise Rejected(Reason.MALFORMED, problem="this message belongs to an order")
         if inbound.peer.role != Side.PROVIDER:
@@ -302,6 +369,13 @@ class _Step:
         self._count_in(inbound)
         self._acknowledge(inbound.peer.terminal, None, inbound.number)
 
+    def _merge(self, inbound: Inbound, taken: SnapshotTaken) -> None:
+        """Merge what a terminal knows of its orders."""
+        peer = inbound.peer
+        merge_snapshot(self._work, taken, peer, self._now, lambda decision, event: self._apply(decision, peer.role, event))
+        self._count_in(inbound)
+        self._acknowledge(peer.terminal, None, inbound.number)
+
     def _apply(self, decision: Decision, actor: str, event: str, inbound: Inbound | None = None) -> None:
         """Put a decision into the working set: sign what the platform states, number the messages, add the rows.
 
@@ -311,9 +385,12 @@ class _Step:
         sealed = seal_statements(decision.statements, self._platform) if decision.statements else None
         participants = dict(decision.order.participants)
         if inbound is not None:
-            participants[inbound.peer.terminal] = _counted_in(participants[inbound.peer.terminal], inbound)
+            known = participants.get(inbound.peer.terminal) or _newcomer(decision.order, inbound)
+            participants[inbound.peer.terminal] = _counted_in(known, inbound)
         outgoing = [_numbered(participants, decision.order.id, send, sealed) for send in decision.send]
         order = replace(decision.order, participants=participants)
+        if sealed is not None and order.bill is not None:
+            order = replace(order, bill=replace(order.bill, digest=sealed.charge.digest))
         work.add_transfers(decision.transfers)
         for envelope in outgoing:
             self._put_out(envelope)
@@ -321,11 +398,19 @@ class _Step:
         work.add_parts(order.id, (*decision.parts, *(sealed.parts if sealed else ())))
         if decision.asset is not None:
             work.hold_asset(decision.asset)
+        if decision.conflict:
+            self._put_device_aside(order, decision.note)
         if decision.screening is not None:
             work.changes.insert(tables.screenings, screening_row(order.id, decision.screening))
         if sealed is not None:
             work.changes.insert(tables.charge_records, charge_row(sealed.charge))
         work.changes.insert(tables.order_events, event_row(order, self._now, actor, event, decision.note))
+
+    def _put_device_aside(self, order: Order, note: str) -> None:
+        """Offer an asset to nobody until the operator has looked at it."""
+        self._work.suspend_asset(order.offer.asset_id)
+        row = {"at": self._now, "kind": "RECEIPT_CONFLICT", "order_id": order.id, "note": note}
+        self._work.changes.insert(tables.alerts, row)
 
     def _put_out(self, out: Outgoing) -> None:
         row = {"terminal_id": out.terminal, "order_id": out.order_id or b"", "number": out.number, "body": out.raw}
@@ -372,6 +457,29 @@ class _Step:
             return refusal
 
 
+def _instructor(order: Order, peer: Peer | None) -> Sender:
+    if peer is None:
+        return Sender(TerminalId(bytes(16)), Side.OPERATOR)
+    known = order.participants.get(peer.terminal)
+    if known is None:
+        raise Rejected(Reason.UNKNOWN_ORDER)
+    return Sender(peer.terminal, known.side, peer.account_id, peer.key)
+
+
+def _newcomer(order: Order, inbound: Inbound) -> Participant:
+    """Let another terminal of the user's account take part; raises Rejected{UNKNOWN_ORDER} for a stranger."""
+    if inbound.peer.role != Side.USER or inbound.peer.account_id != order.account_id:
+        raise Rejected(Reason.UNKNOWN_ORDER)
+    return Participant(inbound.peer.terminal, Side.ACCOUNT)
+
+
+def _joined_by(order: Order, inbound: Inbound) -> Order:
+    """Give an order with a message's sender among its participants, so that it is told what follows from it."""
+    if inbound.peer.terminal in order.participants:
+        return order
+    return replace(order, participants={**order.participants, inbound.peer.terminal: _newcomer(order, inbound)})
+
+
 def _opens(inbound: Inbound) -> bool:
     """Say whether a message may open an order; raises Rejected otherwise."""
     if inbound.number != 1 or not isinstance(inbound.message, Demand | Refused):
@@ -386,9 +494,9 @@ def _numbered(
 ) -> Outgoing:
     """Number a message in its conversation, and count it in the participants."""
     message = send.message
-    if isinstance(message, SettledNotice):
+    if isinstance(message, SettledNotice | RulingNotice):
         assert sealed is not None
-        message = sealed.settled(message)
+        message = sealed.told(message)
     to = participants[send.terminal]
     number = Number(to.last_out + 1)
     participants[send.terminal] = Participant(to.terminal, to.side, to.last_in, to.last_in_hash, number)

@@ -12,12 +12,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from cloud.processor import BATCH_MAX, Acknowledged, Command, Item, Outcome, Processor
-from cloud.work import WorkingSet
+from cloud.domain.inbound import OrderMessage
+from cloud.processor import BATCH_MAX, Acknowledged, Command, Instruction, Item, Outcome, Processor
+from cloud.work import Peer, WorkingSet
 from energyshare.errors import Unavailable
-from energyshare.values import Instant
+from energyshare.values import Instant, OrderId
 
 ItemT = TypeVar("ItemT")
+Run = Callable[[WorkingSet, Instant], Any]
 logger = logging.getLogger(__name__)
 
 WAITING_MAX = 4_096  # items in the queue before streams stop reading
@@ -77,8 +79,15 @@ class Pump:
         """Wait until the queue is short enough to read on."""
         await self._room.wait()
 
-    async def call(self, run: Callable[[WorkingSet, Instant], Any]) -> Any:
+    async def call(self, run: Run) -> Any:
         """Run a command in the next batch; raises the Rejected that it ended in."""
+        return await self._answer_to(lambda reply: Command(run, reply))
+
+    async def instruct(self, order_id: OrderId, message: OrderMessage, *, also: Run, peer: Peer | None = None) -> None:
+        """Have the life cycle decide on the operator's word in the next batch; raises the Rejected that it ended in."""
+        await self._answer_to(lambda reply: Instruction(order_id, message, reply, also, peer))
+
+    async def _answer_to(self, item: Callable[[Callable[[Any], None]], Item]) -> Any:
         future: asyncio.Future[Any] = self._loop.create_future()
 
         def reply(result: Any) -> None:
@@ -91,7 +100,7 @@ class Pump:
 
         if self._stopping:
             raise Unavailable("the cloud is stopping")
-        self.submit(Command(run, reply))
+        self.submit(item(reply))
         return await future
 
     def _run(self) -> None:

@@ -9,16 +9,24 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from cloud.domain import ledger
-from cloud.domain.inbound import InboundMessage, OfferMade, SelectionMade
+from cloud.domain.inbound import EndReported, EndRequested, InboundMessage, OfferMade, SelectionMade
 from cloud.domain.ledger import Balance, LedgerAccount
 from cloud.domain.lifecycle import BILLING
+from cloud.domain.merging import SnapshotTaken
 from cloud.domain.order import AssetHold, BillingFacts, Facts, Order, StoredPart
 from cloud.domain.screening import AssetRecord
 from cloud.domain.settings import Settings
 from cloud.store import tables
 from cloud.store.rows import part_row, transfer_row
 from cloud.store.unit import Changes, TerminalRow, Unit
-from energyshare.bodies import EndReceiptBody, OfferBody, ReadingBody, StartReceiptBody, VoucherBody
+from energyshare.bodies import (
+    EndReceiptBody,
+    OfferBody,
+    ReadingBody,
+    SettlementRequestBody,
+    StartReceiptBody,
+    VoucherBody,
+)
 from energyshare.charging import Evidence
 from energyshare.messages import Demand, Inventory
 from energyshare.values import (
@@ -53,7 +61,7 @@ class Inbound:
     peer: Peer
     order_id: OrderId | None
     number: Number
-    message: InboundMessage
+    message: InboundMessage | SnapshotTaken
     raw: bytes
 
     @property
@@ -70,6 +78,7 @@ class WorkingSet:
     settings: Settings
     online: frozenset[ProviderId]
     tariffs: dict[Digest, bytes]
+    suspended: frozenset[bytes] = frozenset()
     orders: dict[OrderId, Order] = field(default_factory=dict)
     parts: dict[bytes, list[StoredPart]] = field(default_factory=dict)
     nearby: Mapping[OrderId, tuple[AssetRecord, ...]] = field(default_factory=dict)
@@ -94,10 +103,11 @@ class WorkingSet:
         }
         self.parts = unit.parts(self._billed(messages, due))
         self.nearby = unit.nearby(demands)
-        self.assets = unit.assets(self._assets(messages))
+        self.assets = unit.assets(self._assets(messages, due))
         self._load_tariffs(messages)
         self.open_orders = unit.open_orders({m.peer.account_id for m in messages if m.order_id in demands})
-        self.balances = unit.balances(self._accounts(messages, due))
+        accounts = self._accounts(messages, due)
+        self.balances = {account: Balance(account) for account in accounts} | unit.balances(accounts)
         self.terminals = unit.terminals({m.peer.terminal for m in messages if m.order_id is None})
 
     def facts(self, order_id: OrderId, message: InboundMessage, peer: Peer | None) -> Facts:
@@ -107,11 +117,12 @@ class WorkingSet:
             settings=self.settings,
             nearby=tuple(self.assets.get(a.asset_id, a) for a in self.nearby.get(order_id, ())),
             tariffs=self.tariffs,
-            online=self.online,
+            online=self.online - self.suspended if self.suspended else self.online,
             open_orders=self.open_orders.get(peer.account_id, 0) if peer else 0,
+            is_suspended=peer is not None and peer.account_id in self.suspended,
             asset=self._asset_of(order, message),
             balances=self.balances,
-            billing=self._billing(order) if order and isinstance(message, BILLING) else None,
+            billing=self._billing(order) if order and _can_bill(order, message) else None,
         )
 
     def balance(self, account: LedgerAccount) -> Balance:
@@ -121,15 +132,17 @@ class WorkingSet:
         return self.balances.setdefault(account, Balance(account))
 
     def add_transfers(self, transfers: Sequence[ledger.Transfer]) -> None:
-        """Apply transfers to the balances and add their rows, all or none; raises Rejected as ledger.apply."""
-        changed: dict[LedgerAccount, Balance] = {}
-        for transfer in transfers:
-            for account in filter(ledger.has_balance, (transfer.debit, transfer.credit)):
-                changed.setdefault(account, self.balance(account))
-            changed |= ledger.apply(changed, transfer)
+        """Apply transfers to the balances and add their rows, all or none; what they leave in a wallet pays what is owed.
+
+        Raises: Rejected as ledger.apply.
+        """
+        before = {account: self.balance(account) for account in _touched_by(transfers)}
+        changed = _applied(before, transfers)
+        collections = tuple(ledger.collections(before | changed, transfers))
+        changed |= _applied(before | changed, collections)
         self.balances |= changed
         self.changes.balances |= changed
-        for transfer in transfers:
+        for transfer in (*transfers, *collections):
             self.changes.insert(tables.transfers, transfer_row(transfer))
 
     def add_parts(self, order_id: OrderId, parts: Sequence[StoredPart]) -> None:
@@ -147,12 +160,21 @@ class WorkingSet:
             asset = self.assets[hold.asset_id]
             self.assets[hold.asset_id] = replace(asset, held_by=hold.held_by, unknown=hold.unknown)
 
-    def _billed(self, messages: Sequence[Inbound], due: Sequence[OrderId]) -> set[OrderId]:
-        named = {m.order_id for m in messages if isinstance(m.message, BILLING) and m.order_id is not None}
-        return (named & self.orders.keys()) | {order_id for order_id in due if self.orders[order_id].supply is not None}
+    def suspend_asset(self, asset_id: AssetId) -> None:
+        """Offer an asset to nobody until the operator lifts that."""
+        self.changes.asset_suspensions.append({"key": asset_id, "suspended": True})
+        if asset_id in self.assets:
+            self.assets[asset_id] = replace(self.assets[asset_id], is_suspended=True)
 
-    def _assets(self, messages: Sequence[Inbound]) -> set[AssetId]:
-        wanted: set[AssetId] = set()
+    def _billed(self, messages: Sequence[Inbound], due: Sequence[OrderId]) -> set[OrderId]:
+        named = {m.order_id for m in messages if m.order_id in self.orders and _can_bill(self.orders[m.order_id], m.message)}
+        timed = {order_id for order_id in due if order_id in self.orders and self.orders[order_id].supply is not None}
+        return (named & self.orders.keys()) | timed
+
+    def _assets(self, messages: Sequence[Inbound], due: Sequence[OrderId]) -> set[AssetId]:
+        """Name the assets of offers and selections, and of orders that may have lost theirs."""
+        named = (self.orders.get(i) for i in (*due, *(m.order_id for m in messages if m.order_id)))
+        wanted = {order.offer.asset_id for order in named if order and order.selected and not order.hold_minor}
         for inbound in messages:
             order = self.orders.get(inbound.order_id) if inbound.order_id else None
             match inbound.message:
@@ -168,10 +190,11 @@ class WorkingSet:
         wanted: set[LedgerAccount] = set()
         for inbound in messages:
             order = self.orders.get(inbound.order_id) if inbound.order_id else None
-            if order and isinstance(inbound.message, (SelectionMade, *BILLING)):
+            if order and (isinstance(inbound.message, SelectionMade) or _can_bill(order, inbound.message)):
                 wanted |= _accounts_of(order)
         for order_id in due:
-            wanted |= _accounts_of(self.orders[order_id])
+            if order_id in self.orders:
+                wanted |= _accounts_of(self.orders[order_id])
         return wanted
 
     def _load_tariffs(self, messages: Sequence[Inbound]) -> None:
@@ -187,26 +210,51 @@ class WorkingSet:
                 return self.assets.get(offer.body.asset.asset_id)
             case SelectionMade(selection) if order and selection.body.offer_hash in order.offers:
                 return self.assets.get(order.offers[selection.body.offer_hash].asset_id)
-        return None
+        return self.assets.get(order.offer.asset_id) if order and order.selected else None
 
     def _billing(self, order: Order) -> BillingFacts | None:
         parts = self.parts.get(order.id)
-        if parts is None or order.supply is None or order.authorization is None:
+        if parts is None or order.authorization is None:
             return None
         by_digest = {part.digest: part.signed for part in parts}
         assert order.selected is not None
         evidence = Evidence(
             offer=reread(OfferBody, by_digest[order.selected]),
             voucher=reread(VoucherBody, by_digest[order.authorization.digest]),
-            start=reread(StartReceiptBody, by_digest[order.supply.start_hash]),
+            start=reread(StartReceiptBody, by_digest[order.supply.start_hash]) if order.supply else None,
             readings=tuple(reread(ReadingBody, part.signed) for part in parts if part.kind is PartKind.READING),
             end=reread(EndReceiptBody, by_digest[order.end_hash]) if order.end_hash else None,
         )
-        return BillingFacts(evidence, tuple(parts))
+        asked = order.work.asked if order.work else None
+        request = reread(SettlementRequestBody, by_digest[asked.digest]) if asked else None
+        return BillingFacts(evidence, tuple(parts), request)
+
+
+def _can_bill(order: Order, message: InboundMessage | SnapshotTaken) -> bool:
+    """Say whether a message can end in a bill; an end can only where there is one that it may correct."""
+    if isinstance(message, EndReported | EndRequested):
+        return order.bill is not None
+    return isinstance(message, BILLING)
+
+
+def _touched_by(transfers: Sequence[ledger.Transfer]) -> set[LedgerAccount]:
+    """Name the accounts that transfers may change, and those of the users behind them."""
+    named = {account for transfer in transfers for account in (transfer.debit, transfer.credit)}
+    for user in ledger.wallets_of(transfers):
+        named |= {ledger.user_account(user), ledger.receivable_account(user)}
+    return set(filter(ledger.has_balance, named))
+
+
+def _applied(balances: Mapping[LedgerAccount, Balance], transfers: Sequence[ledger.Transfer]) -> dict[LedgerAccount, Balance]:
+    """Give the balances that transfers change, one after the other."""
+    changed: dict[LedgerAccount, Balance] = {}
+    for transfer in transfers:
+        changed |= ledger.apply({**balances, **changed}, transfer)
+    return changed
 
 
 def _accounts_of(order: Order) -> set[LedgerAccount]:
-    accounts = {ledger.user_account(order.account_id)}
+    accounts = {ledger.user_account(order.account_id), ledger.receivable_account(order.account_id)}
     if order.selected is not None:
         accounts.add(ledger.provider_account(order.offer.provider_id))
     return accounts

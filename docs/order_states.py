@@ -22,8 +22,9 @@ Drawn by `python -m docs.order_states` from `cloud.domain.lifecycle.TABLE`; edit
 """
 
 LEGEND = """\
-Rows are messages with who may send them, columns states. A state's name says where the message may lead; *stays* changes no
-state; *late* is acknowledged and changes nothing; anything in capitals behind a cross is the reason of a refusal.
+Rows are messages with who may send them, columns states; *account* is another terminal of the user's account. A state's name
+says where the message may lead; *stays* changes no state; *late* is acknowledged and changes nothing; anything in capitals
+behind a cross is the reason of a refusal. An effect may still refuse a message for what it says.
 """
 
 TITLES = {
@@ -35,6 +36,15 @@ TITLES = {
     "EndRequested": "EndRequest",
     "EndReported": "Ended",
     "EndConfirmedBy": "EndConfirmed",
+    "EndRefusedBy": "EndRefused",
+    "NotReturnedStated": "NotReturned",
+    "SerialClosedReported": "SerialClosed",
+    "AmendmentProposed": "Amendment",
+    "AmendmentAnswered": "AmendmentAnswer",
+    "SettlementRequested": "SettlementRequest",
+    "SettlementAnswered": "SettlementConfirmed, SettlementRefused",
+    "RequestAcknowledged": "acknowledgement of a SettlementRequest",
+    "RulingMade": "ruling",
     "TimerFired": "silence",
 }
 """Checked messages under the name that they have on the wire."""
@@ -54,15 +64,32 @@ WAITS: dict[Wait, tuple[OrderState, str, str]] = {
     Wait.START: (
         OrderState.AUTHORIZED,
         "the voucher's not-after + 24 h",
-        "`EXPIRED`; hold and asset are freed, where the asset is stays unknown until its provider reports it",
+        "`EXPIRED`, or `CANCELLED` if asked for; hold and asset are freed, where it is stays unknown until its provider says",
     ),
     Wait.END_OF_SUPPLY: (
         OrderState.ACTIVE,
         "seconds cap + 24 h",
         "`SETTLED` on the last signed reading; without one on FLAT and minimum price",
     ),
-    Wait.RETURN: (OrderState.ACTIVE, "seconds cap + the offer's grace", "`SETTLED`, charged to the caps"),
-    Wait.CONFIRMATION: (OrderState.ENDING, "10 min", "`SETTLED` on the end receipt, else as above"),
+    Wait.RETURN: (
+        OrderState.ACTIVE,
+        "seconds cap + the offer's grace",
+        "`SETTLED`, charged to the caps; the deposit stays held for `NOT_RETURNED`",
+    ),
+    Wait.NOT_RETURNED: (OrderState.SETTLED, "7 d", "the deposit goes back"),
+    Wait.CONFIRMATION: (OrderState.ENDING, "10 min", "`SETTLED` on the end receipt"),
+    Wait.SETTLEMENT_REQUEST: (OrderState.ACTIVE, "the quoted time + 7 d", "`CANCELLED`; hold and asset are freed"),
+    Wait.SERVICE_ACKNOWLEDGEMENT: (
+        OrderState.ENDING,
+        "14 d, or until the user's terminal has acknowledged the request",
+        "`SETTLED` as requested, at most the accepted quote",
+    ),
+    Wait.SERVICE_CONFIRMATION: (OrderState.ENDING, "48 h after the acknowledgement", "`SETTLED` as requested"),
+    Wait.RULING: (
+        OrderState.DISPUTED,
+        "14 d",
+        "`SETTLED` by the end receipt or the quote; a provider's claim, and what rests on neither, goes back to the user",
+    ),
 }
 """What is waited for: in which state, by default how long, and what silence means."""
 
@@ -124,8 +151,8 @@ def title(kind: type) -> str:
 
 
 def senders(kind: type) -> str:
-    """Say who may send a message."""
-    return "the clock" if kind is TimerFired else ", ".join(sorted(SIDES[kind]))
+    """Say who may send a message; what nobody sends, the cloud notices by itself."""
+    return ", ".join(sorted(SIDES[kind])) or ("the clock" if kind is TimerFired else "the cloud")
 
 
 def rows_of(heads: list[str], rows: list[list[str]]) -> str:

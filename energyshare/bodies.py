@@ -145,6 +145,21 @@ class BillLine:
     price: Name
     vat: Name
     excl_vat_minor: Name
+    item: Annotated[str, Between(0, 64)] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceItem:
+    name: Name
+    quantity: Annotated[int, Between(1, 10_000)]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One signed part of an order's evidence, as it came."""
+
+    kind: PartKind
+    signed: SignedBytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +178,7 @@ class OfferBody:
     estimate_incl_vat_minor: Minor
     voucher_not_after_time: Instant
     expiry_time: Instant
+    items: Annotated[tuple[ServiceItem, ...], Between(0, 50)] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,17 +321,11 @@ class NotReturnedBody:
 
 
 @dataclass(frozen=True, slots=True)
-class ServiceItem:
-    name: Name
-    quantity: Annotated[int, Between(1, 10_000)]
-
-
-@dataclass(frozen=True, slots=True)
 class AmendmentBody:
     label: ClassVar[Label] = Label.AMENDMENT
     order_id: OrderId
     number: FromOne
-    items: Annotated[tuple[ServiceItem, ...], Between(1, 50)]
+    items: Annotated[tuple[ServiceItem, ...], Between(0, 50)]
     duration_s: DurationS
     hold_minor: Minor
 
@@ -332,7 +342,7 @@ class AmendmentAnswerBody:
 class SettlementRequestBody:
     label: ClassVar[Label] = Label.SETTLEMENT_REQUEST
     order_id: OrderId
-    items: Annotated[tuple[ServiceItem, ...], Between(1, 100)]
+    items: Annotated[tuple[ServiceItem, ...], Between(0, 100)]
     duration_s: DurationS
     total_minor: Minor
 

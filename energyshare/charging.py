@@ -8,11 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from energyshare.bodies import BillLine, EndReceiptBody, OfferBody, ReadingBody, StartReceiptBody, VoucherBody
+from energyshare.bodies import (
+    BillLine,
+    EndReceiptBody,
+    OfferBody,
+    ReadingBody,
+    ServiceItem,
+    SettlementRequestBody,
+    StartReceiptBody,
+    VoucherBody,
+)
 from energyshare.bound import price_bound
 from energyshare.errors import Reason, Rejected
 from energyshare.rating import Bill, flat_and_minimum
-from energyshare.session import MeterPoint, bill
+from energyshare.session import MeterPoint, bill, service_bill
 from energyshare.tariff import tariff_of
 from energyshare.values import ChargeBasis, Currency, DurationS, EnergyWh, Instant, Kind, Minor, UnixS, of_unix_s
 
@@ -43,8 +52,9 @@ class Charge:
 
 
 def hold_of(offer: OfferBody) -> Minor:
-    """Give the amount to hold for an offer: its deposit and the most that its tariff can cost within its caps."""
-    return Minor(offer.asset.deposit_minor + price_bound(tariff_of(offer.tariff), offer.energy_wh_max, offer.duration_s_max))
+    """Give the amount to hold for an offer: its deposit and the most that caps and items can cost by its tariff."""
+    most = price_bound(tariff_of(offer.tariff), offer.energy_wh_max, offer.duration_s_max, offer.items)
+    return Minor(offer.asset.deposit_minor + most)
 
 
 def best_basis(evidence: Evidence) -> ChargeBasis:
@@ -74,6 +84,40 @@ def charge(evidence: Evidence, basis: ChargeBasis, start_time: Instant) -> Charg
     if basis is ChargeBasis.CAP:
         return _at_the_cap(evidence, start_time)
     raise Rejected(Reason.BILL_BASIS, basis=basis.name)
+
+
+def service_charge(offer: OfferBody, request: SettlementRequestBody, start_time: Instant) -> Charge:
+    """Derive the bill that a provider asks for: items and time by the offer's tariff, at most the total that it names.
+
+    Raises: TariffError for an item that the tariff has no price for.
+    """
+    tariff = tariff_of(offer.tariff)
+    priced = service_bill(start_time, offer.asset.time_zone, request.duration_s, request.items, tariff)
+    charged = _charge(priced, ChargeBasis.QUOTE, start_time, request.duration_s, EnergyWh(0))
+    return lowered(charged, request.total_minor)
+
+
+def extra_hold(
+    offer: OfferBody, items: Sequence[ServiceItem], duration_s: int, more: Sequence[ServiceItem], more_s: int
+) -> Minor:
+    """Give what an amendment adds to the hold of a service of some items and time. Raises TariffError."""
+    tariff, energy = tariff_of(offer.tariff), offer.energy_wh_max
+    after = price_bound(tariff, energy, duration_s + more_s, added(items, more))
+    return Minor(after - price_bound(tariff, energy, duration_s, items))
+
+
+def added(items: Sequence[ServiceItem], more: Sequence[ServiceItem]) -> tuple[ServiceItem, ...]:
+    """Add items to others, each name once."""
+    sums: dict[str, int] = {}
+    for item in (*items, *more):
+        sums[item.name] = sums.get(item.name, 0) + item.quantity
+    return tuple(ServiceItem(name, quantity) for name, quantity in sums.items())
+
+
+def is_within(items: Sequence[ServiceItem], agreed: Sequence[ServiceItem]) -> bool:
+    """Say whether no more of any item is there than was agreed."""
+    most = {item.name: item.quantity for item in added((), agreed)}
+    return all(item.quantity <= most.get(item.name, 0) for item in added((), items))
 
 
 def lowered(charged: Charge, total_minor_max: Minor | None) -> Charge:

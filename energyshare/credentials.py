@@ -19,6 +19,7 @@ from energyshare.bodies import (
     PresentationBody,
     ReadingBody,
     ReleaseBody,
+    SerialClosedBody,
     StartReceiptBody,
     Verified,
     VoucherBody,
@@ -114,6 +115,16 @@ def open_end_receipt(
         raise Rejected(Reason.RECEIPT_FOREIGN)
     _require_release(receipt.body, holder_key, owner_key)
     return OpenedEnd(receipt, start)
+
+
+def open_serial_closed(signed: bytes, grant: Verified[GrantBody]) -> Verified[SerialClosedBody]:
+    """Check a device's statement that a voucher was burned; which voucher that is, is for the caller to compare.
+
+    Raises: Rejected with GRANT_SUBJECT, GRANT_EXPIRED, SIGNATURE_INVALID or MALFORMED.
+    """
+    statement = open_device_body(SerialClosedBody, signed, grant)
+    require_valid_at(grant, statement.body.closed_time)
+    return statement
 
 
 def open_readings(signed: tuple[bytes, ...], grant: Verified[GrantBody]) -> tuple[Verified[ReadingBody], ...]:

@@ -66,6 +66,20 @@ class Reason(StrEnum):
     AMOUNT_NOT_POSITIVE = "AMOUNT_NOT_POSITIVE"
     AMOUNT_TOO_LARGE = "AMOUNT_TOO_LARGE"
     CLAIM_ABOVE_DEPOSIT = "CLAIM_ABOVE_DEPOSIT"
+    RECEIVABLE_DUE = "RECEIVABLE_DUE"
+    ACCOUNT_SUSPENDED = "ACCOUNT_SUSPENDED"
+    # services, disputes, returns
+    OFFER_ITEMS = "OFFER_ITEMS"
+    AMENDMENT_UNKNOWN = "AMENDMENT_UNKNOWN"
+    AMENDMENT_OPEN = "AMENDMENT_OPEN"
+    AMENDMENT_HOLD = "AMENDMENT_HOLD"
+    SETTLEMENT_UNKNOWN = "SETTLEMENT_UNKNOWN"
+    SETTLEMENT_ITEMS = "SETTLEMENT_ITEMS"
+    SETTLEMENT_TOTAL = "SETTLEMENT_TOTAL"
+    DISPUTE_LATE = "DISPUTE_LATE"
+    DISPUTE_AMOUNT = "DISPUTE_AMOUNT"
+    NOT_OVERDUE = "NOT_OVERDUE"
+    ENDED_BY_PROVIDER = "ENDED_BY_PROVIDER"
     # signatures and grants
     SIGNATURE_INVALID = "SIGNATURE_INVALID"
     GRANT_INVALID = "GRANT_INVALID"
@@ -107,6 +121,8 @@ class Reason(StrEnum):
     BILL_HOLD = "BILL_HOLD"
     PART_MISSING = "PART_MISSING"
     PART_HASH = "PART_HASH"
+    PART_UNEXPECTED = "PART_UNEXPECTED"
+    ORDER_FOREIGN = "ORDER_FOREIGN"
     # identities
     TOKEN_UNKNOWN = "TOKEN_UNKNOWN"
     TOKEN_USED = "TOKEN_USED"
@@ -119,6 +135,12 @@ class Reason(StrEnum):
     IDENTITY_UNKNOWN = "IDENTITY_UNKNOWN"
     INCARNATION_CHANGED = "INCARNATION_CHANGED"
     NO_PAYMENT_GATEWAY = "NO_PAYMENT_GATEWAY"
+    # the operator's commands
+    PARTY_UNKNOWN = "PARTY_UNKNOWN"
+    PARKED_UNKNOWN = "PARKED_UNKNOWN"
+    PARKED_REFUSED = "PARKED_REFUSED"
+    ASSET_UNKNOWN = "ASSET_UNKNOWN"
+    BACKUP_FAILED = "BACKUP_FAILED"
 
 
 WORDS: Mapping[Reason, tuple[str, str]] = {
@@ -176,6 +198,31 @@ WORDS: Mapping[Reason, tuple[str, str]] = {
     Reason.AMOUNT_NOT_POSITIVE: ("the amount must be above zero", "give an amount above zero"),
     Reason.AMOUNT_TOO_LARGE: ("the amount is past the limit", "give a smaller amount"),
     Reason.CLAIM_ABOVE_DEPOSIT: ("the claim is above the deposit", "claim at most the deposit"),
+    Reason.RECEIVABLE_DUE: ("an earlier order is not paid yet", "pay in with: energyshare wallet top-up AMOUNT"),
+    Reason.ACCOUNT_SUSPENDED: ("the operator has suspended this account", "ask the operator; running orders can be ended"),
+    Reason.OFFER_ITEMS: ("the offer does not quote what was asked for", "quote each item of the demand, priced by the tariff"),
+    Reason.AMENDMENT_UNKNOWN: ("no such amendment waits for an answer", "look at the order with: energyshare order show"),
+    Reason.AMENDMENT_OPEN: ("an amendment waits for its answer", "wait until the user has answered it"),
+    Reason.AMENDMENT_HOLD: (
+        "the amendment's amount is not what its items cost by the tariff",
+        "compute it with the offer's tariff",
+    ),
+    Reason.SETTLEMENT_UNKNOWN: ("no such settlement request waits for an answer", "answer the latest one"),
+    Reason.SETTLEMENT_ITEMS: (
+        "the settlement asks for more than quote and approved amendments",
+        "propose an amendment first: energyshare-provider job add-item",
+    ),
+    Reason.SETTLEMENT_TOTAL: ("the settlement's total is above what its items and time cost", "ask for what the tariff gives"),
+    Reason.DISPUTE_LATE: (
+        "the time to dispute this bill has passed, or a dispute is open",
+        "ask the operator for a credit",
+    ),
+    Reason.DISPUTE_AMOUNT: ("the disputed amount is above the bill", "dispute at most what was charged"),
+    Reason.NOT_OVERDUE: ("the time to bring the battery back has not run out", "wait until cap and grace have passed"),
+    Reason.ENDED_BY_PROVIDER: (
+        "a service is not ended by its user: its provider asks for settlement",
+        "wait for that with: energyshare sync; then answer with: energyshare confirm",
+    ),
     Reason.SIGNATURE_INVALID: ("a signature does not verify", "it was altered or made with another key"),
     Reason.GRANT_INVALID: ("a grant is not signed by the platform root", "it comes from another platform, or was altered"),
     Reason.GRANT_ROLE: ("a key was used for what its grant does not allow", "it was granted for another role"),
@@ -226,6 +273,8 @@ WORDS: Mapping[Reason, tuple[str, str]] = {
     Reason.BILL_HOLD: ("the bill exceeds what was held", "dispute it"),
     Reason.PART_MISSING: ("a part of the evidence is missing", "ask for the whole bundle"),
     Reason.PART_HASH: ("a part of the evidence is not the one that the bill names", "ask for the original bundle"),
+    Reason.ORDER_FOREIGN: ("a part is of another order", "ask for the original bundle"),
+    Reason.PART_UNEXPECTED: ("a part has no place in the evidence of this bill", "ask for the original bundle"),
     Reason.TOKEN_UNKNOWN: ("there is no such join token", "ask the operator for one"),
     Reason.TOKEN_USED: ("the join token was used by another key", "ask the operator for a new one"),
     Reason.TOKEN_EXPIRED: ("the join token has expired", "ask the operator for a new one"),
@@ -237,6 +286,17 @@ WORDS: Mapping[Reason, tuple[str, str]] = {
     Reason.IDENTITY_UNKNOWN: ("the cloud does not know this terminal", "enroll it at this cloud"),
     Reason.INCARNATION_CHANGED: ("the other side's journal is not the one that was known", "ask the operator"),
     Reason.NO_PAYMENT_GATEWAY: ("this cloud takes no payments", "ask the operator how to pay in"),
+    Reason.PARTY_UNKNOWN: (
+        "no one party bears that name",
+        "list them with: energyshare-cloud party list, or terminal list, and name a terminal by its id",
+    ),
+    Reason.PARKED_UNKNOWN: ("no such message is parked", "list them with: energyshare-cloud parked list"),
+    Reason.PARKED_REFUSED: (
+        "this message can't be retried; its sender was told that it failed, and says again what it still wants",
+        "throw it away with: energyshare-cloud parked drop ID",
+    ),
+    Reason.ASSET_UNKNOWN: ("no one asset bears that name", "list them with: energyshare-cloud asset list, and give --provider"),
+    Reason.BACKUP_FAILED: ("the backup was not made", "name a new file in a folder that exists and has room"),
 }
 
 

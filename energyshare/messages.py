@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
-from energyshare.bodies import Asset, Between, Name, Sentence, SignedBytes, TariffBytes
+from energyshare.bodies import Asset, Between, Name, Part, Sentence, ServiceItem, SignedBytes, TariffBytes
 from energyshare.values import (
     WINDOW_S_MAX,
     AssetId,
@@ -23,6 +23,7 @@ from energyshare.values import (
     Number,
     OrderId,
     OrderState,
+    PartKind,
     Place,
     PublicKey,
 )
@@ -41,7 +42,7 @@ class Demand:
     radius_m: Annotated[Metres, Between(1, 200_000)]
     energy_wh: Annotated[EnergyWh, Between(1, 10**7)] | None
     duration_s: Annotated[DurationS, Between(1, WINDOW_S_MAX)] | None
-    service_items: Annotated[tuple[Name, ...], Between(0, 50)]
+    service_items: Annotated[tuple[ServiceItem, ...], Between(0, 50)]
     needed_by_time: Instant
     price_max_minor: Annotated[Minor, Between(1, 10**15)] | None
     time_to_live_s: Annotated[DurationS, Between(1, 3_600)]
@@ -142,6 +143,7 @@ class ConfirmEnd:
     end_receipt: SignedBytes | None
     confirm_until_time: Instant
     grant: SignedBytes | None
+    requester_key: PublicKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,10 +224,12 @@ class Reopened:
 class Settled:
     charge_record: SignedBytes
     platform_grant: SignedBytes
-    confirmation: SignedBytes | None
-    silence_decision: SignedBytes | None
-    end_receipt: SignedBytes | None
-    device_grant: SignedBytes | None
+    parts: Annotated[tuple[Part, ...], Between(0, 200)] = ()
+    disputed_minor: Minor = Minor(0)
+
+    def part(self, kind: PartKind) -> bytes | None:
+        """Give the part of a kind that came along, if one did."""
+        return next((part.signed for part in self.parts if part.kind is kind), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +245,9 @@ class RejectedMessage:
 class SnapshotOrder:
     order_id: OrderId
     state: OrderState
-    parts: Annotated[tuple[SignedBytes, ...], Between(0, 1_000)]
+    parts: Annotated[tuple[Part, ...], Between(0, 1_000)]
+    demand: Demand | None = None
+    created_time: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,11 @@ An error is one line `PROGRAM: error: …`, and what to do about it another, `PR
 
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import get_completion_class
 from rich.console import Console
 from rich.table import Table
 
@@ -20,25 +22,30 @@ INTERRUPTED = 130
 class Program(click.Group):
     """A click group that tells our errors to a person; use it as `@click.group(cls=Program)`."""
 
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self.add_command(completion_command)
+
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the program; wrong usage is told like any other error, and ends with 2."""
         _complete(self)
+        name = extra.get("prog_name") or Path(sys.argv[0]).name
         try:
             status = super().main(*args, **extra | {"standalone_mode": False})
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message(), err=True)
             sys.exit(USAGE)
         except click.UsageError as error:
-            program = error.ctx.find_root().info_name if error.ctx else extra.get("prog_name")
+            program = error.ctx.find_root().info_name if error.ctx else name
             click.echo(f"{program}: error: {error.format_message()}", err=True)
             if error.ctx is not None:
                 click.echo(f"{program}: hint: see {error.ctx.command_path} --help", err=True)
             sys.exit(USAGE)
         except click.ClickException as error:
-            click.echo(f"{extra.get('prog_name')}: error: {error.format_message()}", err=True)
+            click.echo(f"{name}: error: {error.format_message()}", err=True)
             sys.exit(1)
         except click.Abort:
-            click.echo(f"{extra.get('prog_name')}: nothing was changed", err=True)
+            click.echo(f"{name}: nothing was changed", err=True)
             sys.exit(1)
         sys.exit(status if isinstance(status, int) else 0)
 
@@ -55,6 +62,25 @@ class Program(click.Group):
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         sys.exit(1)
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion_command(shell: str) -> None:
+    """Print what makes your shell complete commands, options and order numbers.
+
+    \b
+    Examples:
+      eval "$(energyshare completion bash)"                 # in ~/.bashrc
+      eval "$(energyshare-provider completion zsh)"         # in ~/.zshrc
+      energyshare completion fish > ~/.config/fish/completions/energyshare.fish
+    """
+    root = click.get_current_context().find_root()
+    assert root.info_name is not None
+    completer = get_completion_class(shell)
+    assert completer is not None
+    variable = f"_{root.info_name}_COMPLETE".replace("-", "_").upper()  # as click looks for it
+    click.echo(completer(root.command, {}, root.info_name, variable).source())
 
 
 def _complete(group: click.Group) -> None:

@@ -1,35 +1,50 @@
 """Rating: what a session costs by a tariff, exactly.
 
 Per period, at its start, and per dimension the first element that holds and has the dimension decides; none means free.
+A service's items are priced at the session's start, each by its name; a reservation before it by elements of its own.
 All sums are integers, or fractions where a volume is one; with and without VAT are each rounded once, half-up. Terminal,
 provider, cloud and auditor run this same code.
-Source: OCPI 2.2.1-bugfixes, mod_tariffs; what it leaves open is decided in ADR-0004.
+Source: OCPI 2.2.1-bugfixes, mod_tariffs; what it leaves open is decided in ADR-0004 and ADR-0010; items in ADR-0006.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
+from enum import StrEnum
 from fractions import Fraction
 from functools import lru_cache
+from math import gcd
 from zoneinfo import ZoneInfo
 
-from energyshare.bodies import BillLine
-from energyshare.tariff import (
-    MINUTES_A_DAY,
-    PRICE_DIGITS,
-    VAT_DIGITS,
-    PriceComponent,
-    PriceLimit,
-    Restrictions,
-    Tariff,
-    TariffError,
+from energyshare.bodies import BillLine, ServiceItem
+from energyshare.tariff import PRICE_DIGITS, VAT_DIGITS, PriceComponent, PriceLimit, Tariff, TariffError
+from energyshare.tariff_matching import (
+    UNKNOWN,
+    Exact,
+    Flow,
+    Moment,
+    Row,
+    Slot,
+    Use,
+    first_holding,
+    reservation_rows,
+    session_rows,
+    slots_of,
+    slots_of_item,
+    uses_of,
 )
 from energyshare.values import Currency, Dimension, Instant, Minor, currency_exponent
 
-Exact = int | Fraction
+Volumes = dict[Dimension, Exact]
 
-COLUMNS = (Dimension.FLAT, Dimension.ENERGY, Dimension.TIME, Dimension.PARKING_TIME)
-WEIGHTS = {Dimension.ENERGY: 18, Dimension.TIME: 5, Dimension.PARKING_TIME: 5, Dimension.FLAT: 18_000}
+ENERGY, TIME, PARKING_TIME = Dimension.ENERGY, Dimension.TIME, Dimension.PARKING_TIME
+WEIGHTS = {
+    Dimension.ENERGY: 18,
+    Dimension.TIME: 5,
+    Dimension.PARKING_TIME: 5,
+    Dimension.FLAT: 18_000,
+    Dimension.ITEM: 18_000,
+}
 """A unit's part of what a price is for (Wh of kWh, seconds of hours), times 18,000, so that sums stay whole."""
 AMOUNT_SCALE: int = 18_000 * 10**PRICE_DIGITS
 VAT_SCALE: int = 100 * 10**VAT_DIGITS
@@ -43,11 +58,16 @@ class Delivered:
     energy_wh: Exact = 0
     time_s: Exact = 0
     parking_time_s: Exact = 0
+    reservation_time_s: Exact = 0
+    flow: Flow = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
 class ChargingPeriod:
-    """A part of a session priced alike; `at_energy_wh` and `at_duration_s` count from the session's start to this one's."""
+    """A part of a session priced alike; `at_energy_wh` and `at_duration_s` count from the session's start to this one's.
+
+    With a reservation before it, the duration of the session itself counts from the end of that.
+    """
 
     start: Instant
     energy_wh: Exact
@@ -55,22 +75,32 @@ class ChargingPeriod:
     parking_time_s: Exact
     at_energy_wh: Exact
     at_duration_s: Exact
+    reservation_time_s: Exact = 0
+    flow: Flow = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A finished session at a place whose IANA time zone tells the hours of its tariff."""
+    """A finished session at a place whose IANA time zone tells the hours of its tariff, and the items that it delivered."""
 
     start: Instant
     time_zone: str
     periods: tuple[ChargingPeriod, ...]
+    items: tuple[ServiceItem, ...] = ()
+    reservation_expired: bool = False
+
+
+class Rounding(StrEnum):
+    """How exact totals become minor units."""
+
+    HALF_UP_TOTALS = "half up, once each on the exact total without and with VAT"
 
 
 @dataclass(frozen=True, slots=True)
 class Bill:
     """What a session costs: rounded in minor units, and exactly in major units.
 
-    Lines are what was metered; a minimum or maximum price shows in the totals only.
+    Lines are what was metered, exactly; a minimum or maximum price shows in the totals only. VAT is the difference.
     """
 
     currency: Currency
@@ -79,29 +109,7 @@ class Bill:
     incl_vat_minor: Minor
     excl_vat_exact: Fraction
     incl_vat_exact: Fraction
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """What restrictions look at."""
-
-    energy_wh: Exact
-    duration_s: Exact
-    minute: int
-    day: date
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A price component at its place in the tariff."""
-
-    position: int
-    component: PriceComponent
-    restrictions: Restrictions
-
-
-Use = tuple[Slot, Exact]
-"""A volume that a price component applies to."""
+    rounding: Rounding = Rounding.HALF_UP_TOTALS
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,22 +137,30 @@ class Priced:
 def rate(session: Session, tariff: Tariff) -> Bill:
     """Price a finished session; one that delivered nothing costs nothing.
 
-    Source: OCPI 2.2.1-bugfixes, mod_tariffs, step_size; ADR-0004.
-    Raises: TariffError if the time zone is unknown.
+    Source: OCPI 2.2.1-bugfixes, mod_tariffs, step_size; ADR-0004, ADR-0006, ADR-0010.
+    Raises: TariffError if the time zone is unknown, or the tariff does not name an item.
     """
-    zone = zone_of(session.time_zone)
-    periods = [p for p in session.periods if p.energy_wh or p.time_s or p.parking_time_s]
-    if not periods:
+    zone, slots, start = zone_of(session.time_zone), slots_of(tariff), beginning(session.start)
+    charged = [(period, metered) for period in session.periods if (metered := volumes(period))]
+    reserved = [
+        (period, {Dimension.TIME: period.reservation_time_s}) for period in session.periods if period.reservation_time_s
+    ]
+    if not charged and session.items:
+        charged.append((start, {}))
+    uses = [
+        *item_uses(session.items, slots, start, zone),
+        *period_uses(reserved, reservation_rows(tariff, session.reservation_expired), zone),
+        *period_uses(charged, session_rows(tariff), zone),
+    ]
+    if not charged and not reserved:
         return Bill(tariff.currency, (), Minor(0), Minor(0), Fraction(0), Fraction(0))
-    slots = slots_of(tariff)
-    uses = [use for period in periods for use in uses_of(volumes(period), slots, moment_of(period, zone))]
     return bill_of(stepped(uses), tariff)
 
 
 def flat_and_minimum(tariff: Tariff, start: Instant, time_zone: str) -> Bill:
     """Price a session of which no reading is known: FLAT and the price limits only. Raises TariffError."""
-    moment = moment_of(ChargingPeriod(start, 0, 0, 0, 0, 0), zone_of(time_zone))
-    return bill_of(stepped(list(uses_of((1, 0, 0, 0), slots_of(tariff), moment))), tariff)
+    uses = period_uses([(beginning(start), {})], session_rows(tariff), zone_of(time_zone))
+    return bill_of(stepped(list(uses)), tariff)
 
 
 def session_of_deliveries(start: Instant, time_zone: str, deliveries: Iterable[Delivered]) -> Session:
@@ -152,16 +168,37 @@ def session_of_deliveries(start: Instant, time_zone: str, deliveries: Iterable[D
 
     Raises: TariffError if a delivery starts before the session or the one before it.
     """
+    parts = tuple(deliveries)
+    begun = charging_from(parts, start)
     periods: list[ChargingPeriod] = []
     energy_wh: Exact = 0
     previous = start
-    for part in deliveries:
+    for part in parts:
         if part.start < previous:
             raise TariffError("charging_periods", "must be in the order of their start, none before the session's")
-        at_duration_s = whole(Fraction(part.start - start, 10**6))
-        periods.append(ChargingPeriod(part.start, part.energy_wh, part.time_s, part.parking_time_s, energy_wh, at_duration_s))
+        periods.append(period_of(part, energy_wh, start if part.reservation_time_s else begun))
         energy_wh, previous = energy_wh + part.energy_wh, part.start
     return Session(start, time_zone, tuple(periods))
+
+
+def charging_from(parts: Sequence[Delivered], start: Instant) -> Instant:
+    """Give when the session itself began: at its start, or after the reservation that it opens with."""
+    if not parts or not parts[0].reservation_time_s:
+        return start
+    return next((part.start for part in parts if not part.reservation_time_s), start)
+
+
+def period_of(part: Delivered, at_energy_wh: Exact, since: Instant) -> ChargingPeriod:
+    return ChargingPeriod(
+        part.start,
+        part.energy_wh,
+        part.time_s,
+        part.parking_time_s,
+        at_energy_wh,
+        whole(Fraction(part.start - since, 10**6)),
+        part.reservation_time_s,
+        part.flow,
+    )
 
 
 @lru_cache(maxsize=256)
@@ -178,64 +215,48 @@ def whole(value: Fraction) -> Exact:
     return value.numerator if value.denominator == 1 else value
 
 
-def slots_of(tariff: Tariff) -> list[list[Slot]]:
-    """List the components of each of COLUMNS in the tariff's order."""
-    pairs = [(component, element) for element in tariff.elements for component in element.components]
-    slots = [Slot(position, component, element.restrictions) for position, (component, element) in enumerate(pairs)]
-    return [[slot for slot in slots if slot.component.dimension is dimension] for dimension in COLUMNS]
+def beginning(start: Instant) -> ChargingPeriod:
+    """Give the period of nothing with which a session starts."""
+    return ChargingPeriod(start, 0, 0, 0, 0, 0)
 
 
-def volumes(period: ChargingPeriod) -> tuple[Exact, ...]:
-    """Give a period's volumes in the order of COLUMNS."""
-    return 1, period.energy_wh, period.time_s, period.parking_time_s
+def volumes(period: ChargingPeriod) -> Volumes:
+    """Give what was metered in a period, but for reserved time and where it is 0."""
+    metered = (ENERGY, period.energy_wh), (TIME, period.time_s), (PARKING_TIME, period.parking_time_s)
+    return {dimension: volume for dimension, volume in metered if volume}
 
 
 def moment_of(period: ChargingPeriod, zone: ZoneInfo) -> Moment:
     local = datetime.fromtimestamp(period.start // 10**6, zone)
-    return Moment(period.at_energy_wh, period.at_duration_s, local.hour * 60 + local.minute, local.date())
+    minute, day = local.hour * 60 + local.minute, local.date()
+    return Moment(period.at_energy_wh, period.at_duration_s, minute, day, day.weekday(), period.flow)
 
 
-def uses_of(volumes: Sequence[Exact], slots: Sequence[Sequence[Slot]], moment: Moment) -> Iterator[Use]:
-    for volume, candidates in zip(volumes, slots, strict=True):
-        if volume:
-            for slot in candidates:
-                if holds(slot.restrictions, moment):
-                    yield slot, volume
-                    break
+def period_uses(parts: Iterable[tuple[ChargingPeriod, Volumes]], rows: Sequence[Row], zone: ZoneInfo) -> Iterator[Use]:
+    """Choose what prices the volumes of each period, and FLAT with the first period in which one holds."""
+    flat_due = True
+    for period, wanted in parts:
+        if flat_due:
+            wanted[Dimension.FLAT] = 1
+        yield from uses_of(wanted, rows, moment_of(period, zone))
+        flat_due = Dimension.FLAT in wanted
 
 
-def holds(restrictions: Restrictions, moment: Moment) -> bool:
-    """Say whether all restrictions hold at a moment."""
-    r = restrictions
-    return (
-        in_window(r.start_time, r.end_time, moment.minute)
-        and (r.min_energy_wh is None or moment.energy_wh >= r.min_energy_wh)
-        and (r.max_energy_wh is None or moment.energy_wh < r.max_energy_wh)
-        and (r.min_duration_s is None or moment.duration_s >= r.min_duration_s)
-        and (r.max_duration_s is None or moment.duration_s < r.max_duration_s)
-        and (r.start_date is None or moment.day >= r.start_date)
-        and (r.end_date is None or moment.day < r.end_date)
-        and (r.weekdays is None or moment.day.weekday() in r.weekdays)
-    )
-
-
-def in_window(start: int | None, end: int | None, minute: int) -> bool:
-    first = 0 if start is None else start
-    last = MINUTES_A_DAY if end is None else end
-    if first < last:
-        return first <= minute < last
-    return minute >= first or minute < last
+def item_uses(items: Sequence[ServiceItem], slots: Iterable[Slot], start: ChargingPeriod, zone: ZoneInfo) -> Iterator[Use]:
+    """Choose what prices each item at the session's start."""
+    for item in items:
+        slot = first_holding(slots_of_item(item.name, slots), moment_of(start, zone))
+        if slot is not None:
+            yield slot, item.quantity
 
 
 def stepped(uses: Sequence[Use]) -> list[Priced]:
-    """Sum the uses of each component, take FLAT once, and add what step sizes round up; in the tariff's order."""
-    flat = [use for use in uses if use[0].component.dimension is Dimension.FLAT]
-    metered = [*flat[:1], *(use for use in uses if use[0].component.dimension is not Dimension.FLAT)]
-    slots = {slot.position: slot for slot, _ in metered}
+    """Sum the uses of each component, and add what step sizes round up; in the tariff's order."""
+    slots = {slot.position: slot for slot, _ in uses}
     sums: dict[int, Exact] = {}
-    for slot, volume in metered:
+    for slot, volume in uses:
         sums[slot.position] = sums.get(slot.position, 0) + volume
-    surplus = surpluses([slots[position] for position in last_use_first(metered)], sums)
+    surplus = surpluses([slots[position] for position in last_use_first(uses)], sums)
     return [Priced(slots[p].component, sums[p], sums[p] + surplus.get(p, 0)) for p in sorted(sums)]
 
 
@@ -245,11 +266,14 @@ def last_use_first(uses: Sequence[Use]) -> list[int]:
 
 
 def surpluses(slots: Sequence[Slot], sums: Mapping[int, Exact]) -> dict[int, Exact]:
-    """Give what rounding up adds to the component priced last: of ENERGY, and of PARKING_TIME or else TIME."""
-    parked = any(slot.component.dimension is Dimension.PARKING_TIME for slot in slots)
+    """Give what rounding up adds to the component priced last: of ENERGY, of PARKING_TIME or else TIME, of reserved TIME."""
+    by_kind: dict[tuple[Dimension, bool], list[Slot]] = {}
+    for slot in slots:
+        by_kind.setdefault((slot.component.dimension, slot.restrictions.reservation is not None), []).append(slot)
+    used = PARKING_TIME if (PARKING_TIME, False) in by_kind else TIME
     surplus: dict[int, Exact] = {}
-    for dimension in (Dimension.ENERGY, Dimension.PARKING_TIME if parked else Dimension.TIME):
-        priced = [slot for slot in slots if slot.component.dimension is dimension]
+    for kind in ((ENERGY, False), (used, False), (TIME, True)):
+        priced = by_kind.get(kind)
         if priced:
             last = priced[0]
             surplus[last.position] = -sum(sums[slot.position] for slot in priced) % last.component.step_size
@@ -303,10 +327,20 @@ def line(part: Priced, exponent: int) -> BillLine:
         str(part.billed_volume),
         decimal_text(component.price, PRICE_DIGITS),
         decimal_text(component.vat, VAT_DIGITS),
-        str(Fraction(part.excl_vat * 10**exponent, AMOUNT_SCALE)),
+        fraction_text(part.excl_vat * 10**exponent, AMOUNT_SCALE),
+        component.item,
     )
 
 
+def fraction_text(amount: Exact, scale: int) -> str:
+    """Write an amount divided by a scale as a whole number or a fraction in lowest terms."""
+    numerator, denominator = amount.as_integer_ratio()
+    common = gcd(numerator, denominator * scale)
+    below = denominator * scale // common
+    return str(numerator // common) if below == 1 else f"{numerator // common}/{below}"
+
+
+@lru_cache(maxsize=1_024)
 def decimal_text(scaled: int, digits: int) -> str:
     """Write an integer with that many decimals as the shortest decimal."""
     integer, fraction = divmod(scaled, 10**digits)

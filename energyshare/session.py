@@ -3,25 +3,30 @@
 A session is a path through time and energy. Between two meter values energy is linear in time; the path is cut at the
 caps, then split where the tariff's restrictions begin or end and where supplying changes. Everything is counted in whole
 microseconds and micro-watt-hours: an energy threshold is crossed at the first whole microsecond at or after it, energy at
-any other border is rounded down. So volumes stay short and add up exactly, whoever computes them.
-Source: DESIGN.md section 6; ADR-0004.
+any other border is rounded down. So volumes stay short and add up exactly, whoever computes them. Power is that of the meter
+values around: constant between two of them, and never divided. Current is not known. A service has no meter: its session is
+its duration and its items.
+Source: DESIGN.md section 6; ADR-0004; ADR-0006 for services; ADR-0010 for power.
 """
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from fractions import Fraction
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
+from energyshare.bodies import ServiceItem
 from energyshare.errors import Reason, Rejected
 from energyshare.rating import Bill, Delivered, Session, rate, session_of_deliveries, whole, zone_of
 from energyshare.tariff import MINUTES_A_DAY, Restrictions, Tariff
+from energyshare.tariff_matching import UNKNOWN, Flow, Level
 from energyshare.values import Instant
 
 MICRO = 10**6
 HOUR_S = 3_600
+NO_POWER: Level = (0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +48,14 @@ class Knot:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """Knots in order, never falling; energy is linear between two. `supplying[i]` holds from knot i on."""
+    """Knots in order, never falling; energy is linear between two. `supplying[i]` and `power[i]` hold from knot i on.
+
+    Power is (0, 0) between equal meter values and over 0 where energy jumps; a cut leaves it as it was metered.
+    """
 
     knots: tuple[Knot, ...]
     supplying: tuple[bool, ...]
+    power: tuple[Level, ...]
 
     @property
     def end(self) -> Knot:
@@ -67,6 +76,16 @@ def bill(
     """Price what a device metered; see `metered_session` and `rate`."""
     session = metered_session(start, time_zone, points, end_elapsed_s, end_energy_wh, energy_wh_max, duration_s_max, tariff)
     return rate(session, tariff)
+
+
+def service_bill(start: Instant, time_zone: str, duration_s: int, items: Sequence[ServiceItem], tariff: Tariff) -> Bill:
+    """Price a service: its duration as TIME, its items, and FLAT once; neither duration nor items cost nothing.
+
+    Raises: TariffError if the tariff does not name an item, or the time zone is unknown.
+    Source: ADR-0006.
+    """
+    session = metered_session(start, time_zone, (), duration_s, 0, 0, duration_s, tariff)
+    return rate(replace(session, items=tuple(items)), tariff)
 
 
 def metered_session(
@@ -90,7 +109,10 @@ def metered_session(
     knots = {path.knots[0], path.end, *turns(path)}
     knots.update(at_energy(path, threshold) for threshold in energy_borders(restrictions, path.end))
     knots.update(at_time(path, elapsed) for elapsed in time_borders(restrictions, start, path.end, zone))
-    return session_of_deliveries(start, time_zone, deliveries(start, path, sorted(knots)))
+    with_power = any(r.flow for r in restrictions)
+    if with_power:
+        knots.update(path.knots)
+    return session_of_deliveries(start, time_zone, deliveries(start, path, sorted(knots), with_power))
 
 
 def path_of(points: Sequence[MeterPoint], end_elapsed_s: int, end_energy_wh: int) -> Path:
@@ -100,7 +122,13 @@ def path_of(points: Sequence[MeterPoint], end_elapsed_s: int, end_energy_wh: int
         if later.elapsed_s < earlier.elapsed_s or later.energy_wh < earlier.energy_wh:
             raise Rejected(Reason.READING_IMPLAUSIBLE, elapsed_s=str(later.elapsed_s), energy_wh=str(later.energy_wh))
     knots = tuple(Knot(p.elapsed_s * MICRO, p.energy_wh * MICRO) for p in all_points)
-    return Path(knots, tuple(p.supplying for p in all_points))
+    powers = (power_between(earlier, later) for earlier, later in pairwise(all_points))
+    return Path(knots, tuple(p.supplying for p in all_points), (*powers, NO_POWER))
+
+
+def power_between(earlier: MeterPoint, later: MeterPoint) -> Level:
+    """Give the power that takes a meter from one value to the next."""
+    return (later.energy_wh - earlier.energy_wh) * HOUR_S, later.elapsed_s - earlier.elapsed_s
 
 
 def cut_at_time(path: Path, duration_s_max: int) -> Path:
@@ -109,18 +137,19 @@ def cut_at_time(path: Path, duration_s_max: int) -> Path:
     if path.end.elapsed_us <= end_us:
         return path
     kept = bisect_right(path.knots, end_us, key=elapsed)
-    return Path((*path.knots[:kept], at_time(path, end_us)), (*path.supplying[:kept], False))
+    return Path((*path.knots[:kept], at_time(path, end_us)), (*path.supplying[:kept], False), (*path.power[:kept], NO_POWER))
 
 
 def cut_at_energy(path: Path, energy_wh_max: int) -> Path:
-    """Hold the path to the energy cap from where it is reached; time goes on."""
+    """Hold the path to the energy cap from where it is reached; time goes on, at no power."""
     cap_uwh = energy_wh_max * MICRO
     if path.end.energy_uwh <= cap_uwh:
         return path
     kept = bisect_right(path.knots, cap_uwh, key=energy)
     reached = crossing(path.knots[kept - 1], path.knots[kept], cap_uwh)
     knots = (*path.knots[:kept], reached, *(Knot(k.elapsed_us, cap_uwh) for k in path.knots[kept:]))
-    return Path(knots, (*path.supplying[:kept], *path.supplying[kept - 1 :]))
+    powers = (*path.power[:kept], *(NO_POWER for _ in knots[kept:]))
+    return Path(knots, (*path.supplying[:kept], *path.supplying[kept - 1 :]), powers)
 
 
 def at_time(path: Path, elapsed_us: int) -> Knot:
@@ -160,12 +189,15 @@ def turns(path: Path) -> Iterator[Knot]:
             yield path.knots[index]
 
 
-def deliveries(start: Instant, path: Path, knots: Sequence[Knot]) -> Iterator[Delivered]:
+def deliveries(start: Instant, path: Path, knots: Sequence[Knot], with_power: bool) -> Iterator[Delivered]:
+    """Give what was delivered between knots; `with_power` if each piece between meter values has knots of its own."""
     for a, b in pairwise(knots):
         time_s = whole(Fraction(b.elapsed_us - a.elapsed_us, MICRO))
         energy_wh = whole(Fraction(b.energy_uwh - a.energy_uwh, MICRO))
-        supplying = path.supplying[bisect_right(path.knots, a) - 1]
-        yield Delivered(Instant(start + a.elapsed_us), energy_wh, time_s if supplying else 0, 0 if supplying else time_s)
+        piece = bisect_right(path.knots, a) - 1
+        charging_s, parking_s = (time_s, 0) if path.supplying[piece] else (0, time_s)
+        flow = Flow(path.power[piece], path.power[piece]) if with_power else UNKNOWN
+        yield Delivered(Instant(start + a.elapsed_us), energy_wh, charging_s, parking_s, flow=flow)
 
 
 def energy_borders(restrictions: Iterable[Restrictions], end: Knot) -> set[int]:

@@ -2,28 +2,29 @@
 
 What decides a price is read exactly, what OCPI defines besides is ignored, anything else is refused: two programs that
 take the same bytes price alike. Prices are integers in millionths of the currency's major unit, VAT rates in
-ten-thousandths of a percent, energy in Wh, times of day in minutes.
-Source: OCPI 2.2.1-bugfixes, mod_tariffs; ADR-0004.
+ten-thousandths of a percent, energy in Wh, power in W, current in mA, times of day in minutes. One dimension is ours: ITEM,
+the price of a piece of work that it names.
+Source: OCPI 2.2.1-bugfixes, mod_tariffs; ADR-0004; ADR-0006 for ITEM; ADR-0010 for power, current and reservations.
 """
 
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from decimal import Decimal
-from fractions import Fraction
+from enum import StrEnum
 from functools import lru_cache
-from typing import NoReturn, Self, TypeVar
+from typing import TypeVar
 
-from energyshare.errors import EnergyShareError
+from energyshare.tariff_json import Node as Node
+from energyshare.tariff_json import TariffError as TariffError
+from energyshare.tariff_json import parsed
 from energyshare.values import Currency, Dimension, Instant, instant_of
 
 T = TypeVar("T")
 
-BYTES_MAX = 65_536
 ELEMENTS_MAX = 100
-COMPONENTS_MAX = 4
+COMPONENTS_MAX = 54  # four dimensions, and as many items as an offer quotes
+ITEM_NAME_MAX = 64
 PRICE_DIGITS = 6
 PRICE_MAX = 10**6 * 10**PRICE_DIGITS
 LIMIT_MAX = 10**9 * 10**PRICE_DIGITS
@@ -32,9 +33,12 @@ VAT_MAX = 100 * 10**VAT_DIGITS
 STEP_MAX = 10**9
 WH_MAX = 10**12
 SECONDS_MAX = 10**9
+W_MAX = 10**9
+MA_MAX = 10**9
 MINUTES_A_DAY = 1_440
 
-DIMENSIONS = {d.name: d for d in (Dimension.ENERGY, Dimension.TIME, Dimension.PARKING_TIME, Dimension.FLAT)}
+DIMENSIONS = {dimension.name: dimension for dimension in Dimension}
+STEPS = {Dimension.FLAT: (0, STEP_MAX), Dimension.ITEM: (1, 1)}  # of the others: 1 to STEP_MAX
 WEEKDAYS = ("MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY")
 PRICED_FIELDS = ("currency", "elements", "min_price", "max_price", "start_date_time", "end_date_time")
 OTHER_FIELDS = (
@@ -44,35 +48,45 @@ OTHER_FIELDS = (
 RESTRICTIONS = (
     *("start_time", "end_time", "start_date", "end_date", "day_of_week"),
     *("min_kwh", "max_kwh", "min_duration", "max_duration"),
+    *("min_power", "max_power", "min_current", "max_current", "reservation"),
 )
-UNSUPPORTED = ("min_current", "max_current", "min_power", "max_power", "reservation")
+RESERVED = (Dimension.FLAT, Dimension.TIME)  # all that a reservation can cost
 
-NUMBER = re.compile(r"-?[0-9]{1,24}(\.[0-9]{1,24})?([eE][+-]?[0-9]{1,2})?")
 TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 DATE_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z?")
 CURRENCY = re.compile(r"[A-Z]{3}")
 
 
-class TariffError(EnergyShareError):
-    """A tariff, or a session to price by it, that can't be used; `path` says where."""
+class Reservation(StrEnum):
+    """What an element for reservations prices: any of them, or one that expires without a session."""
 
-    hint = "correct it there; the OCPI 2.2.1 tariffs module and docs/adr/0004-rating.md say what can be priced"
-
-    def __init__(self, path: str, problem: str) -> None:
-        super().__init__(f"{path}: {problem}" if path else problem)
-        self.path = path
-        self.problem = problem
+    RESERVATION = "RESERVATION"
+    RESERVATION_EXPIRES = "RESERVATION_EXPIRES"
 
 
 @dataclass(frozen=True, slots=True)
 class PriceComponent:
-    """A price of one dimension: per kWh, per hour, or once; `step_size` in Wh or seconds, 1 for FLAT."""
+    """A price of one dimension: per kWh, per hour, once, or for one of the item that it names.
+
+    `step_size` is in Wh or seconds, 1 for FLAT and ITEM; `item` is empty for all but ITEM.
+    """
 
     dimension: Dimension
     price: int
     vat: int
     step_size: int
+    item: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowRestrictions:
+    """How strongly energy has to flow all the time: at least each minimum, below each maximum."""
+
+    min_power_w: int | None = None
+    max_power_w: int | None = None
+    min_current_ma: int | None = None
+    max_current_ma: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +94,7 @@ class Restrictions:
     """When an element holds: from each start or minimum on, up to each end or maximum, that one excluded.
 
     `start_time` and `end_time` are minutes of the local day, the end up to 1,440; `weekdays` are 0 for Monday to 6.
+    An element with a `reservation` prices reservations only, one without it all but them.
     """
 
     start_time: int | None = None
@@ -91,6 +106,8 @@ class Restrictions:
     max_energy_wh: int | None = None
     min_duration_s: int | None = None
     max_duration_s: int | None = None
+    flow: FlowRestrictions | None = None
+    reservation: Reservation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +136,10 @@ class Tariff:
     max_price: PriceLimit | None = None
     start_time: Instant | None = None
     end_time: Instant | None = None
+
+    def __hash__(self) -> int:
+        """Hash what differs between most tariffs: hashing all of one costs as much as pricing by it."""
+        return hash((self.currency, len(self.elements), self.elements[0].components[0].price))
 
     def valid_at(self, instant: Instant) -> bool:
         """Say whether a session may start by this tariff then; the end is excluded."""
@@ -149,131 +170,61 @@ def tariff_at(root: "Node") -> Tariff:
     )
     if contradictory(tariff.min_price, tariff.max_price):
         raise TariffError(root.at("max_price"), "is below min_price")
+    if tariff.start_time is not None and tariff.end_time is not None and tariff.end_time <= tariff.start_time:
+        raise TariffError(root.at("end_date_time"), "is not after start_date_time: it is never valid")
     return tariff
-
-
-def parsed(data: bytes | str, bytes_max: int = BYTES_MAX) -> object:
-    """Parse JSON with every number left as text, so that none is rounded. Raises TariffError."""
-    raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
-    if len(raw) > bytes_max:
-        raise TariffError("", f"the JSON is {len(raw)} bytes long; {bytes_max} are allowed")
-    try:
-        return json.loads(raw.decode(), parse_float=str, parse_int=str, parse_constant=no_constant, object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
-        raise TariffError("", f"this is not JSON that can be read: {error}") from None
-
-
-def no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number")
-
-
-def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise ValueError("a field is there twice")
-    return fields
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A place in a JSON document, with the path that errors name."""
-
-    value: object
-    path: str = ""
-
-    def at(self, name: object) -> str:
-        """Give the path of a field."""
-        return f"{self.path}.{name}" if self.path else str(name)
-
-    def bad(self, problem: str) -> TariffError:
-        """Make the error that says what is wrong here."""
-        return TariffError(self.path, problem)
-
-    def fields(self) -> Mapping[str, object]:
-        """Take an object's fields."""
-        if not isinstance(self.value, Mapping):
-            raise self.bad("must be an object")
-        return self.value
-
-    def only(self, *names: str) -> Self:
-        """Refuse fields other than these."""
-        for name in self.fields():
-            if name not in names:
-                raise TariffError(self.at(ascii(name)[1:-1][:40]), "is not a field of OCPI 2.2.1")
-        return self
-
-    def get(self, name: str) -> "Node | None":
-        """Give a field; null counts as absent."""
-        value = self.fields().get(name)
-        return None if value is None else Node(value, self.at(name))
-
-    def need(self, name: str) -> "Node":
-        """Give a field that must be there."""
-        node = self.get(name)
-        if node is None:
-            raise TariffError(self.at(name), "is missing")
-        return node
-
-    def items(self, most: int, least: int = 1) -> "list[Node]":
-        """Take a list of that many items."""
-        if not isinstance(self.value, Sequence) or isinstance(self.value, str | bytes):
-            raise self.bad("must be a list")
-        if not least <= len(self.value) <= most:
-            raise self.bad(f"has {len(self.value)} items; it takes {least} to {most}")
-        return [Node(value, f"{self.path}[{index}]") for index, value in enumerate(self.value)]
-
-    def text(self, pattern: re.Pattern[str], problem: str) -> str:
-        """Take a text of that form."""
-        if not isinstance(self.value, str) or not pattern.fullmatch(self.value):
-            raise self.bad(problem)
-        return self.value
-
-    def number(self) -> Fraction:
-        """Take a number exactly as it is written."""
-        if isinstance(self.value, bool) or not isinstance(self.value, int | float | Decimal | str):
-            raise self.bad("must be a number")
-        if isinstance(self.value, int) and abs(self.value) > 10**24:
-            raise self.bad("is too large")
-        if not NUMBER.fullmatch(str(self.value)):
-            raise self.bad("must be a number of at most 24 digits on each side of the point")
-        return Fraction(str(self.value))
-
-    def scaled(self, digits: int, most: int, least: int = 0) -> int:
-        """Take a number with that many decimals as an integer, between the bounds."""
-        scale: int = 10**digits
-        scaled = self.number() * scale
-        if scaled.denominator != 1:
-            raise self.bad(f"has more than {digits} decimals" if digits else "must be a whole number")
-        if not least <= scaled <= most:
-            raise self.bad(f"must be {least} at least" if scaled < least else "is too large")
-        return scaled.numerator
 
 
 def element(node: Node) -> TariffElement:
     node.only("price_components", "restrictions")
     components = tuple(component(n) for n in node.need("price_components").items(COMPONENTS_MAX))
-    if len({c.dimension for c in components}) != len(components):
-        raise TariffError(node.at("price_components"), "has a dimension twice")
-    return TariffElement(components, optional(restrictions, node.get("restrictions")) or Restrictions())
+    if len({(c.dimension, c.item) for c in components}) != len(components):
+        raise TariffError(node.at("price_components"), "has a dimension twice, or an item of one name")
+    when = optional(restrictions, node.get("restrictions")) or Restrictions()
+    if when.reservation and any(component.dimension not in RESERVED for component in components):
+        raise TariffError(node.at("price_components"), "has more than FLAT and TIME, which is all that a reservation can cost")
+    return TariffElement(components, when)
 
 
 def component(node: Node) -> PriceComponent:
-    node.only("type", "price", "vat", "step_size")
+    node.only("type", "item", "price", "vat", "step_size")
     kind = node.need("type")
     dimension = DIMENSIONS.get(kind.value) if isinstance(kind.value, str) else None
     if dimension is None:
         raise kind.bad(f"must be one of {', '.join(DIMENSIONS)}")
-    flat = dimension is Dimension.FLAT
-    step_size = node.need("step_size").scaled(0, STEP_MAX, least=0 if flat else 1)
     price = node.need("price").scaled(PRICE_DIGITS, PRICE_MAX)
-    return PriceComponent(dimension, price, scaled_or(node.get("vat"), VAT_DIGITS, VAT_MAX) or 0, 1 if flat else step_size)
+    vat = scaled_or(node.get("vat"), VAT_DIGITS, VAT_MAX) or 0
+    return PriceComponent(dimension, price, vat, step_size(node, dimension), item_of(node, dimension))
+
+
+def step_size(node: Node, dimension: Dimension) -> int:
+    """Give the step: 1 for FLAT, whatever it says, and for ITEM, which may leave it out."""
+    if dimension is Dimension.ITEM and node.get("step_size") is None:
+        return 1
+    least, most = STEPS.get(dimension, (1, STEP_MAX))
+    step = node.need("step_size").scaled(0, most, least)
+    return 1 if dimension is Dimension.FLAT else step
+
+
+def item_of(node: Node, dimension: Dimension) -> str:
+    """Give the item that an ITEM must name and nothing else may."""
+    if dimension is Dimension.ITEM:
+        return item_name(node.need("item"))
+    if node.get("item"):
+        raise TariffError(node.at("item"), "is for ITEM only")
+    return ""
+
+
+def item_name(node: Node) -> str:
+    """Read the name of an item. Raises TariffError."""
+    name = node.value
+    if not isinstance(name, str) or not name.isprintable() or not 1 <= len(name) <= ITEM_NAME_MAX:
+        raise node.bad(f"must be a name of 1 to {ITEM_NAME_MAX} printable characters")
+    return name
 
 
 def restrictions(node: Node) -> Restrictions:
-    for name in UNSUPPORTED:
-        if node.get(name):
-            raise TariffError(node.at(name), "is a restriction that this version does not price")
-    node.only(*RESTRICTIONS, *UNSUPPORTED)
+    node.only(*RESTRICTIONS)
     start, end = optional(minute, node.get("start_time")), optional(minute, node.get("end_time"))
     if start and start == end:
         raise TariffError(node.at("end_time"), "is the start_time; leave both out for the whole day")
@@ -287,7 +238,25 @@ def restrictions(node: Node) -> Restrictions:
         scaled_or(node.get("max_kwh"), 3, WH_MAX),
         scaled_or(node.get("min_duration"), 0, SECONDS_MAX),
         scaled_or(node.get("max_duration"), 0, SECONDS_MAX),
+        flow_restrictions(node),
+        optional(reservation, node.get("reservation")),
     )
+
+
+def flow_restrictions(node: Node) -> FlowRestrictions | None:
+    read = FlowRestrictions(
+        scaled_or(node.get("min_power"), 3, W_MAX),
+        scaled_or(node.get("max_power"), 3, W_MAX),
+        scaled_or(node.get("min_current"), 3, MA_MAX),
+        scaled_or(node.get("max_current"), 3, MA_MAX),
+    )
+    return None if read == FlowRestrictions() else read
+
+
+def reservation(node: Node) -> Reservation:
+    if not isinstance(node.value, str) or node.value not in Reservation.__members__:
+        raise node.bad(f"must be one of {', '.join(Reservation)}")
+    return Reservation(node.value)
 
 
 def limit(node: Node) -> PriceLimit:

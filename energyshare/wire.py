@@ -19,7 +19,7 @@ from google.protobuf.message import Message as Proto
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from energyshare import bodies, messages
-from energyshare.bodies import Between, Body, GrantBody, Verified, VoucherBody
+from energyshare.bodies import Between, Body, GrantBody, Part, Verified, VoucherBody
 from energyshare.errors import Reason, Rejected
 from energyshare.messages import Message
 from energyshare.signing import SigningKey, digest, verify
@@ -31,7 +31,6 @@ from energyshare.values import (
     KeyId,
     Number,
     OrderId,
-    PartKind,
     Place,
     PublicKey,
     Signature,
@@ -70,14 +69,6 @@ class Envelope:
     order_id: OrderId | None
     number: Number
     message: Message
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One signed part of an order's evidence, as it came."""
-
-    kind: PartKind
-    signed: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,6 +140,18 @@ class Journal:
         rows = self._db.execute("SELECT order_id, number, raw FROM outbox ORDER BY order_id, number")
         return [Waiting(OrderId(order_id) if order_id else None, number, raw) for order_id, number, raw in rows]
 
+    def forget(self, conversation: Conversation) -> None:
+        """Forget the numbers of a conversation of which nothing waits."""
+        self._db.execute(
+            "DELETE FROM conversations WHERE order_id = ?1 AND NOT EXISTS (SELECT 1 FROM outbox WHERE order_id = ?1)",
+            (conversation or b"",),
+        )
+
+    def begin_anew(self) -> None:
+        """Forget all numbers and all envelopes."""
+        self._db.execute("DELETE FROM conversations")
+        self._db.execute("DELETE FROM outbox")
+
     # Signed parts
 
     def add_part(self, order_id: OrderId, kind: PartKind, digest: Digest, signed: bytes, number: int = 0) -> None:

@@ -3,7 +3,8 @@
 A `Link` is one side of all conversations with the other side. It turns frames that come in into messages to deliver, each
 exactly once and in the order of its conversation, and what is to be said into frames. What it knows is durable in its store:
 a received message, its effect and the answers to it go into one transaction, and only then is it acknowledged. After a
-reconnect everything that was not acknowledged is sent again. Two of them joined make a test.
+reconnect everything that was not acknowledged is sent again. When one side has lost what it knew, all numbers begin anew on
+both (ADR-0007). Two of them joined make a test.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Protocol
 
+from energyshare.errors import Reason
 from energyshare.frames import FRAME_ENVELOPES_MAX, fitting
 from energyshare.messages import Message
 from energyshare.values import Number, OrderId
@@ -90,6 +92,12 @@ class LinkStore(Protocol):
     def waiting(self) -> Sequence[Waiting]:
         """List what is not acknowledged, each conversation in its order."""
 
+    def forget(self, conversation: Conversation) -> None:
+        """Forget the numbers of a conversation of which nothing waits."""
+
+    def begin_anew(self) -> None:
+        """Forget all numbers and all envelopes."""
+
 
 Deliver = Callable[[Conversation, Message | Unreadable], None]
 Refused = Callable[[Refusal], None]
@@ -111,6 +119,14 @@ class Link:
         """Begin a new stream: everything that was not acknowledged is to be sent again."""
         self._unsent = [waiting.raw for waiting in self._store.waiting()]
         self._acks.clear()
+
+    def begin_anew(self) -> Sequence[Opened]:
+        """Forget all numbers; gives what the other side never acknowledged, each conversation in its order."""
+        waiting = [self._decode(waiting.raw) for waiting in self._store.waiting()]
+        self._store.begin_anew()
+        self._unsent.clear()
+        self._acks.clear()
+        return waiting
 
     def say(self, conversation: Conversation, message: Message) -> Number:
         """Number a message, keep it, and have it sent."""
@@ -140,6 +156,8 @@ class Link:
             self._store.acknowledged(conversation, number)
         for refusal in frame.refusals:
             self._store.acknowledged(refusal.conversation, refusal.number)
+            if refusal.reason == Reason.UNKNOWN_ORDER:  # the other side holds nothing of it, so it may begin there later
+                self._store.forget(refusal.conversation)
             refused(refusal)
         for raw in frame.envelopes:
             self._take_envelope(raw, deliver)
@@ -194,3 +212,13 @@ class MemoryStore:
     def waiting(self) -> Sequence[Waiting]:
         """List what is not acknowledged, each conversation in its order."""
         return [Waiting(c, n, raw) for c, held in self._waiting.items() for n, raw in sorted(held.items())]
+
+    def forget(self, conversation: Conversation) -> None:
+        """Forget the numbers of a conversation of which nothing waits."""
+        if not self._waiting.get(conversation):
+            self._heads.pop(conversation, None)
+
+    def begin_anew(self) -> None:
+        """Forget all numbers and all envelopes."""
+        self._heads.clear()
+        self._waiting.clear()

@@ -2,12 +2,13 @@
 
 `Terminal` is what both programs build on: it gives every received message to a handler inside one journal transaction,
 together with the answers, and acknowledges only then. A message that the handler fails on is kept aside, so that one bad
-message never stops the rest.
+message never stops the rest. When the cloud says that one of them has lost what it knew, all conversations begin anew
+(ADR-0007).
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Protocol
 
@@ -16,13 +17,16 @@ import grpc
 from energyshare import __version__
 from energyshare.errors import Reason, Rejected, Unavailable
 from energyshare.frames import ACKS_WITHIN_S
-from energyshare.messages import Message
+from energyshare.messages import Message, Snapshot
+from energyshare.snapshots import pages
 from energyshare.v1 import stream_pb2, stream_pb2_grpc
-from energyshare.values import Number, OrderId
+from energyshare.values import Incarnation, Instant, Number, OrderId
 from energyshare.wire import Envelope, encode_envelope, split_envelope
 from terminals.identity import Identity, channel_credentials, needs_renewal, renew, utc_now
 from terminals.journal import Journal
 from terminals.link import Conversation, Frame, Link, Opened, Refusal, Unreadable
+from terminals.recovery import is_answer_to_repeat, known_orders, renumber
+from terminals.timeline import note_heard, note_said
 
 logger = logging.getLogger(__name__)
 
@@ -61,9 +65,10 @@ class Handler(Protocol):
 class Terminal:
     """A journal, a link, and the stream between them and the cloud."""
 
-    def __init__(self, identity: Identity, journal: Journal) -> None:
+    def __init__(self, identity: Identity, journal: Journal, clock: Callable[[], Instant] = utc_now) -> None:
         self.identity = identity
         self.journal = journal
+        self._clock = clock
         self._link = Link(journal, _encode, _decode)
         self._changed = asyncio.Event()
         self._something_to_send = asyncio.Event()
@@ -73,6 +78,7 @@ class Terminal:
     def say(self, order_id: OrderId | None, message: Message) -> Number:
         """Say a message, inside a journal transaction; it leaves when that is committed and a stream is open."""
         number = self._link.say(order_id, message)
+        note_said(self.journal, order_id, self._clock(), message)
         self._something_to_send.set()
         return number
 
@@ -136,24 +142,47 @@ class Terminal:
 
     async def _greet(self, call: "Call") -> None:
         async with asyncio.timeout(CONNECT_WITHIN_S):
-            with self.journal.transaction():
-                incarnation = self.journal.incarnation()
-            hello = stream_pb2.Hello(incarnation=incarnation, program=f"energyshare/{__version__}")
-            await call.write(stream_pb2.ConnectRequest(hello=hello))
+            await call.write(stream_pb2.ConnectRequest(hello=self._hello()))
             answer = await call.read()
         if not isinstance(answer, stream_pb2.ConnectResponse):
             raise Unavailable("the cloud ended the stream")
         if answer.WhichOneof("message") == "goodbye":
             raise _closed(answer.goodbye)
-        self._require_known_cloud(answer.welcome.incarnation)
+        self._agree(Incarnation(answer.welcome.incarnation), restarted=answer.welcome.restarted)
 
-    def _require_known_cloud(self, incarnation: bytes) -> None:
+    def _hello(self) -> stream_pb2.Hello:
+        with self.journal.transaction():
+            incarnation = self.journal.incarnation()
+        known = self.journal.meta("cloud") or b""
+        return stream_pb2.Hello(incarnation=incarnation, known_incarnation=known, program=f"energyshare/{__version__}")
+
+    def _agree(self, cloud: Incarnation, *, restarted: bool) -> None:
+        """Go on with the numbers that there are, or begin them anew, as the cloud decided.
+
+        Raises: Rejected{INCARNATION_CHANGED} by a cloud that is another than was known, and does not say so.
+        """
         known = self.journal.meta("cloud")
-        if known is None:
+        if restarted:
+            self._begin_anew(cloud)
+        elif known is None:
             with self.journal.transaction():
-                self.journal.set_meta("cloud", incarnation)
-        elif known != incarnation:
+                self.journal.set_meta("cloud", cloud)
+        elif known != cloud:
             raise Rejected(Reason.INCARNATION_CHANGED)
+
+    def _begin_anew(self, cloud: Incarnation) -> None:
+        """Say first what is known of the orders, then once more what the cloud never acknowledged; all in one transaction."""
+        with self.journal.transaction():
+            unheard = self._link.begin_anew()
+            self.journal.set_meta("cloud", cloud)
+            for page in pages(known_orders(self.journal, self.identity, self._clock())):
+                self._link.say(None, page)
+            again: dict[Conversation, dict[int, Number]] = {}
+            for old in unheard:
+                if not isinstance(old.message, Unreadable | Snapshot):
+                    again.setdefault(old.conversation, {})[old.number] = self._link.say(old.conversation, old.message)
+            renumber(self.journal, again)
+        logger.info("all conversations with the cloud begin anew")
 
     async def _serve(self, call: "Call", handler: Handler) -> None:
         self._link.reconnected()
@@ -185,6 +214,9 @@ class Terminal:
             with self.journal.attempt():
                 if isinstance(message, Unreadable):
                     raise Rejected(Reason.MALFORMED, problem=message.problem)
+                if is_answer_to_repeat(self.journal, order_id, message):
+                    return
+                note_heard(self.journal, order_id, self._clock(), message)
                 handler.handle(order_id, message)
         except Exception as error:
             logger.exception("a message could not be handled and is kept aside")

@@ -58,6 +58,19 @@ RENTAL_TARIFF = {
     ],
     "min_price": {"excl_vat": 1.00, "incl_vat": 1.06},
 }
+CALLOUT_TARIFF = {
+    "currency": "CNY",
+    "elements": [
+        {
+            "price_components": [
+                {"type": "FLAT", "price": 30.00, "vat": 6.0, "step_size": 1},
+                {"type": "TIME", "price": 90.00, "vat": 6.0, "step_size": 300},
+                {"type": "ITEM", "item": "jump-start", "price": 50.00, "vat": 6.0},
+                {"type": "ITEM", "item": "tyre", "price": 120.00, "vat": 13.0},
+            ]
+        }
+    ],
+}
 
 
 def free_port() -> int:
@@ -160,13 +173,25 @@ class Cluster:
         if top_up:
             self.user(name, "wallet", "top-up", top_up)
 
+    def add_terminal(self, account: str, home: str) -> None:
+        """Enroll another terminal of a user's account."""
+        self._enroll("energyshare", "user", account, home=home)
+
     def add_provider(self, name: str, config: str, tariffs: Mapping[str, Any]) -> Daemon:
         """Enroll a provider, write its configuration, start its daemon."""
+        self.enroll_provider(name)
+        self.configure_provider(name, config, tariffs)
+        return self.start_provider(name)
+
+    def enroll_provider(self, name: str) -> None:
+        """Enroll a provider."""
         self._enroll("energyshare-provider", "provider", name)
+
+    def configure_provider(self, name: str, config: str, tariffs: Mapping[str, Any]) -> None:
+        """Write a provider's configuration and its tariffs."""
         for file, tariff in tariffs.items():
             (self.folder / file).write_text(json.dumps(tariff))
         (self.folder / f"{name}.toml").write_text(config)
-        return self.start_provider(name)
 
     def start_provider(self, name: str) -> Daemon:
         """Start a provider's daemon; ready means connected."""

@@ -1,17 +1,20 @@
 """No session within its caps is billed more than the bound that is held for it."""
 
+from math import ceil
+from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from energyshare.bodies import ServiceItem
 from energyshare.bound import price_bound
-from energyshare.rating import flat_and_minimum
+from energyshare.rating import flat_and_minimum, rate
 from energyshare.session import MeterPoint, bill
 from energyshare.tariff import TariffError, parse_tariff
 from energyshare.values import Instant
-from tests.naive_pricer import tariffs
+from tests.naive_pricer import random_items, random_session, random_tariff, tariffs
 
 AUTUMN = 1_792_879_200_000_000
 """2026-10-25 00:00 in Berlin; at 03:00 it becomes 02:00."""
@@ -19,6 +22,10 @@ AUTUMN = 1_792_879_200_000_000
 
 def part(kind: str, price: str, vat: str = "0", step: int = 1) -> dict[str, Any]:
     return {"type": kind, "price": price, "vat": vat, "step_size": step}
+
+
+def item(name: str, price: str, vat: str = "0") -> dict[str, Any]:
+    return {"type": "ITEM", "item": name, "price": price, "vat": vat}
 
 
 def tariff(*elements: list[dict[str, Any]], **limits: Any) -> dict[str, Any]:
@@ -67,11 +74,43 @@ def test_the_bound_is_what_was_worked_out_by_hand(name: str, source: dict[str, A
     assert price_bound(parse_tariff(source), wh, seconds) == bound
 
 
+ITEM_BOUNDS: list[tuple[str, dict[str, Any], list[ServiceItem], int]] = [
+    ("no item", tariff([item("tow", "5")]), [], 0),
+    ("each of an item", tariff([item("tow", "5")]), [ServiceItem("tow", 3)], 1_500),
+    ("the highest price with its VAT", tariff([item("tow", "5", "20")], [item("tow", "5.5")]), [ServiceItem("tow", 1)], 600),
+    ("another item's price is its own", tariff([item("tow", "5"), item("tyre", "9")]), [ServiceItem("tow", 1)], 500),
+    ("an item named twice", tariff([item("tow", "5")]), [ServiceItem("tow", 1), ServiceItem("tow", 2)], 1_500),
+    (
+        "flat and time as without items",
+        tariff([item("tow", "5"), part("FLAT", "1"), part("TIME", "36")]),
+        [ServiceItem("tow", 1)],
+        660,
+    ),
+    ("the maximum holds items too", tariff([item("tow", "5")], max_price={"excl_vat": 4}), [ServiceItem("tow", 1)], 400),
+    ("the minimum is reached by items", tariff([item("tow", "5")], min_price={"excl_vat": 7}), [ServiceItem("tow", 1)], 700),
+]
+
+
+@pytest.mark.parametrize(("name", "source", "items", "bound"), ITEM_BOUNDS, ids=[row[0] for row in ITEM_BOUNDS])
+def test_items_add_to_the_bound_what_was_worked_out_by_hand(
+    name: str, source: dict[str, Any], items: list[ServiceItem], bound: int
+) -> None:
+    assert price_bound(parse_tariff(source), 1, 60, items) == bound
+
+
+def test_an_item_that_the_tariff_does_not_name_has_no_bound() -> None:
+    with pytest.raises(TariffError, match="has no price in this tariff") as refused:
+        price_bound(parse_tariff(tariff([item("tow", "5")])), 1, 60, [ServiceItem("tow\n", 1)])
+    assert refused.value.path == "items[tow\\n]"
+
+
 def test_a_bound_that_no_wallet_holds_is_refused() -> None:
     dear = parse_tariff(tariff([part("ENERGY", "1000000", "100", 10**9)]))
     assert price_bound(dear, 10**9, 60) == 2 * 10**14
     with pytest.raises(TariffError, match="no hold can be that large"):
         price_bound(parse_tariff({**tariff([part("ENERGY", "1000000", "100")]), "currency": "KWD"}), 10**9, 60)
+    with pytest.raises(TariffError, match="no hold can be that large"):
+        price_bound(parse_tariff(tariff([item("tow", "1000000")])), 1, 60, [ServiceItem("tow", 10_000)] * 1_001)
 
 
 @settings(max_examples=400, deadline=None)
@@ -101,3 +140,17 @@ def test_the_bound_holds_where_steps_begin(charged_s: int, prices: tuple[str, st
     rates = parse_tariff(tariff([part("TIME", prices[0], step=60), part("PARKING_TIME", prices[1], step=600)]))
     points = [MeterPoint(0, 0, True), MeterPoint(charged_s, 0, False)]
     assert bill(Instant(AUTUMN), "UTC", points, 1_201, 0, 1, 1_201, rates).incl_vat_minor <= price_bound(rates, 1, 1_201)
+
+
+@pytest.mark.parametrize("first", range(0, 600, 200))
+def test_no_record_within_its_caps_is_billed_more_than_the_bound(first: int) -> None:
+    """Records of any power and current, with items, and with a reservation before them or one that expired."""
+    for seed in range(first, first + 200):
+        random = Random(seed)
+        source = random_tariff(random)
+        rates, items = parse_tariff(source), random_items(random, source)
+        session = random_session(random, items)
+        wh = ceil(sum(period.energy_wh for period in session.periods))
+        seconds = ceil(sum(period.time_s + period.parking_time_s for period in session.periods))
+        reserved_s = ceil(sum(period.reservation_time_s for period in session.periods))
+        assert rate(session, rates).incl_vat_minor <= price_bound(rates, wh, seconds, items, reserved_s), seed

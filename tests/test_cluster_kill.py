@@ -25,15 +25,13 @@ def alice(shop: Depot) -> Person:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_an_energy_order_settles_once_when_the_cloud_is_killed(shop: Depot, alice: Person, step: str) -> None:
-    walk = Walk(alice, Kind.ENERGY, shop.address("outlet-1"))
-    order_id = walk_with_kill(shop, walk, step, shop.kill_cloud, shop.restart_cloud)
+    order_id = walk_with_kill(Walk(shop, alice, Kind.ENERGY), step, shop.kill_cloud, shop.restart_cloud)
     require_one_proved_bill(shop, alice, order_id)
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_battery_order_settles_once_when_the_cloud_is_killed(shop: Depot, alice: Person, step: str) -> None:
-    walk = Walk(alice, Kind.BATTERY, shop.address("lock-1"))
-    order_id = walk_with_kill(shop, walk, step, shop.kill_cloud, shop.restart_cloud)
+    order_id = walk_with_kill(Walk(shop, alice, Kind.BATTERY), step, shop.kill_cloud, shop.restart_cloud)
     require_one_proved_bill(shop, alice, order_id)
 
 

@@ -1,4 +1,4 @@
-"""SIGKILL of the provider's daemon and of the user's commands at every step of an order: it ends as it should, once."""
+"""SIGKILL of the provider's daemon, the device and the user's commands at every step of an order: it ends well, once."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ import pytest
 
 from energyshare.v1 import operator_pb2 as pb
 from energyshare.values import Kind, OrderId, PartKind
-from terminals.device.memory_file import look_at
+from terminals.device.memory_file import SessionEvidence, look_at
 from terminals.device.settings import MEMORY, load_settings
 from terminals.user.orders import UserOrder
 from terminals.user.terminal import opened
@@ -16,6 +16,16 @@ from tests.cluster import until
 from tests.depot import Depot, depot
 from tests.person import Person, system_now
 from tests.walk import STEPS, Walk, require_one_proved_bill, walk_with_kill
+
+NO_DEVICE_NEEDED_AFTER = (
+    "demand sent",
+    "offer there",
+    "selection sent",
+    "started at the device",
+    "ended at the device",
+    "end told",
+)
+"""What follows these steps is between user, cloud and provider."""
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +41,30 @@ def alice(shop: Depot) -> Person:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_an_energy_order_settles_once_when_the_provider_is_killed(shop: Depot, alice: Person, step: str) -> None:
-    walk = Walk(alice, Kind.ENERGY, shop.address("outlet-1"))
-    order_id = walk_with_kill(shop, walk, step, lambda: shop.provider.kill(), shop.restart_provider)
+    order_id = walk_with_kill(Walk(shop, alice, Kind.ENERGY), step, lambda: shop.provider.kill(), shop.restart_provider)
     require_one_proved_bill(shop, alice, order_id)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_an_energy_order_settles_once_by_the_same_receipts_when_its_device_is_killed(
+    shop: Depot, alice: Person, step: str
+) -> None:
+    signed: dict[OrderId, SessionEvidence] = {}
+
+    def kill() -> None:
+        signed.update(_signed(shop))
+        shop.devices["outlet-1"].kill()
+
+    def restart() -> None:
+        shop.start_device("outlet-1")
+
+    order_id = walk_with_kill(Walk(shop, alice, Kind.ENERGY), step, kill, restart, NO_DEVICE_NEEDED_AFTER)
+    require_one_proved_bill(shop, alice, order_id)
+    for session_id, before in signed.items():
+        now = _signed(shop)[session_id]
+        assert now.start_receipt == before.start_receipt
+        assert now.readings[: len(before.readings)] == before.readings
+        assert now.end_receipt == before.end_receipt or before.end_receipt is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +156,11 @@ def _is_in_use(shop: Depot) -> bool:
     """Look into the device's memory, which no rate limit guards."""
     home = shop.cluster.home("outlet-1")
     return look_at(home / MEMORY, load_settings(home).epoch).session is not None
+
+
+def _signed(shop: Depot) -> dict[OrderId, SessionEvidence]:
+    """Ask the device what it has signed, by order."""
+    return {session.order_id: session for session in shop.evidence("outlet-1")}
 
 
 def _settled(shop: Depot) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from cloud.operator_client import operator_name
 from energyshare.bodies import ChallengeBody, ReadingBody, ReleaseBody
 from energyshare.errors import Reason, Rejected
 from energyshare.v1 import operator_pb2 as pb
@@ -13,13 +14,14 @@ from terminals.device.client import DeviceClient, start_session
 from terminals.identity import load_identity
 from terminals.user.terminal import opened
 from tests.cluster import await_here, until
-from tests.depot import Depot, depot, require_settled_once
+from tests.depot import Depot, depot, require_lawful, require_settled_once
 from tests.person import Person, system_now
 
 
 @pytest.fixture(scope="module")
 def shop() -> Iterator[Depot]:
-    with depot(outlets=3, locks=2, offers="return_grace_s = 4") as made:
+    waits = {"wait_confirmation_s": "5", "wait_not_returned_s": "2"}
+    with depot(outlets=3, locks=2, offers="return_grace_s = 4", settings=waits) as made:
         yield made
 
 
@@ -127,7 +129,8 @@ def test_a_battery_that_never_comes_back_is_charged_to_the_cap_after_its_grace(s
     alice.reach_state(order_id, "SETTLED")
     receipt = shop.cluster.user("alice", "receipt", str(alice.look(order_id).number))
     assert (receipt["basis"], receipt["duration_s"], receipt["deposit_claimed_minor"], receipt["proved"]) == ("CAP", 2, 0, True)
-    require_settled_once(shop.cluster, order_id)
+    until("the deposit given back", lambda: "RELEASE" in [row.reason for row in _shown(shop, order_id).money])
+    require_lawful(shop.cluster)
 
 
 def test_a_wallet_that_holds_too_little_selects_nothing(shop: Depot, bob: Person) -> None:
@@ -161,6 +164,37 @@ def test_an_offer_that_has_expired_is_not_selected(shop: Depot, alice: Person) -
 )
 def test_an_amount_that_can_not_be_paid_in_is_refused(shop: Depot, alice: Person, amount: str, status: int, words: str) -> None:
     assert words in shop.cluster.text("energyshare", "wallet", "top-up", amount, home="alice", status=status)
+
+
+def test_a_suspended_user_can_end_what_runs_and_demand_nothing(shop: Depot) -> None:
+    carl = shop.add_person("carl", 10_000_000)
+    order_id = _started(shop, carl, Kind.ENERGY)
+    said = shop.cluster.text("energyshare-cloud", "party", "suspend", "carl", "--role", "user", home="cloud")
+    assert "The user carl is suspended; 1 running orders go on." in said
+    assert carl.carry_on(shop.address_of, order_id) == "SETTLED"
+    refused = carl.demand(Kind.ENERGY)
+    carl.reach("a refusal", refused, lambda order: order.reason == Reason.ACCOUNT_SUSPENDED)
+
+
+def test_a_revoked_terminal_s_stream_ends_and_it_is_not_let_in_again(shop: Depot) -> None:
+    dora = shop.add_person("dora", 0)
+    dora.act(lambda me: me.wallet())
+    shop.cluster.ask("RevokeTerminal", pb.RevokeTerminalRequest(terminal="dora", reason="stolen"))
+    said = shop.cluster.text("energyshare", "sync", home="dora", status=1)
+    assert "energyshare: error: this terminal's identity was revoked" in said
+
+
+def test_a_backup_of_a_running_cloud_is_made_and_not_put_back_under_it(shop: Depot, alice: Person) -> None:
+    file = shop.cluster.folder / "cloud-backup.db"
+    order_id = _started(shop, alice, Kind.ENERGY)
+    made = shop.cluster.operator("backup", str(file))
+    assert int(made["orders"]) >= 1
+    said = shop.cluster.text("energyshare-cloud", "restore", str(file), home="cloud", status=1)
+    assert "is in use by process" in said
+    assert alice.carry_on(shop.address_of, order_id) == "SETTLED"
+    acts = shop.cluster.ask("ListActs", pb.ListActsRequest()).acts
+    assert acts[0].act == "backup"
+    assert acts[0].operator == operator_name()
 
 
 def test_a_home_of_another_role_is_refused(shop: Depot) -> None:
@@ -199,8 +233,12 @@ def _is_cut_off(person: Person, order_id: OrderId) -> bool:
 
 
 def _state(shop: Depot, order_id: OrderId) -> str:
+    return _shown(shop, order_id).order.state
+
+
+def _shown(shop: Depot, order_id: OrderId) -> pb.GetOrderResponse:
     shown: pb.GetOrderResponse = shop.cluster.ask("GetOrder", pb.GetOrderRequest(order=id_text(order_id)))
-    return shown.order.state
+    return shown
 
 
 def _offered(person: Person, order_id: OrderId) -> str:

@@ -75,6 +75,26 @@ def test_numbers_of_both_directions_do_not_disturb_each_other(journal: Journal) 
     assert journal.head(None) == Head()
 
 
+def test_beginning_anew_forgets_numbers_and_envelopes_and_keeps_the_rest(journal: Journal) -> None:
+    journal.append(ORDER, 1, b"said")
+    journal.received(None, 7, b"hash")
+    journal.put_document("order", ORDER, b"body")
+    journal.add_part(ORDER, PartKind.OFFER, Digest(b"d" * 32), b"signed")
+    journal.begin_anew()
+    assert (journal.head(ORDER), journal.head(None), journal.waiting()) == (Head(), Head(), [])
+    assert journal.document("order", ORDER) == b"body"
+    assert journal.part(ORDER, PartKind.OFFER) is not None
+
+
+@pytest.mark.parametrize(("waits", "last_out"), [(False, 0), (True, 1)])
+def test_a_conversation_is_forgotten_only_when_nothing_of_it_waits(journal: Journal, waits: bool, last_out: int) -> None:
+    journal.append(ORDER, 1, b"said")
+    journal.append(OTHER, 1, b"said")
+    journal.acknowledged(ORDER, 0 if waits else 1)
+    journal.forget(ORDER)
+    assert (journal.head(ORDER).last_out, journal.head(OTHER).last_out) == (last_out, 1)
+
+
 def test_an_acknowledgement_covers_all_before_it_in_its_conversation_only(journal: Journal) -> None:
     for conversation in (ORDER, None):
         for number in (1, 2, 3):

@@ -120,6 +120,13 @@ class Crash:
     is_one: bool
 
 
+@dataclass(frozen=True)
+class Loss:
+    """A party loses all that it stored, and both begin anew."""
+
+    is_one: bool
+
+
 def _acts() -> st.SearchStrategy[Say | Pass | Crash]:
     fates = st.sampled_from(("arrives", "arrives", "arrives", "is lost", "crashes before commit", "crashes after commit"))
     return st.one_of(
@@ -168,6 +175,63 @@ def _pass(joined: Joined, forth: bool, fate: str) -> None:
             receiver.take(frame)
             receiver.crash()
     joined.reconnect()
+
+
+@given(st.lists(st.one_of(_acts(), st.builds(Loss, st.booleans())), max_size=40))
+@settings(max_examples=100, deadline=None)
+def test_after_a_loss_only_what_its_speaker_forgot_is_missing_and_the_rest_was_heard_in_order(
+    acts: list[Say | Pass | Crash | Loss],
+) -> None:
+    joined, said = Joined(other=Party()), dict.fromkeys(ORDERS, 0)
+    lost: set[tuple[Conversation, str]] = set()
+    for act in acts:
+        match act:
+            case Say(conversation):
+                said[conversation] += 1
+                joined.one.say(conversation, f"word {said[conversation]}")
+            case Pass(forth, fate):
+                _pass(joined, forth, fate)
+            case Crash(is_one):
+                (joined.one if is_one else joined.other).crash()
+                joined.reconnect()
+            case Loss(is_one):
+                lost |= _lose(joined, is_one=is_one)
+    joined.reconnect()
+    joined.exchange()
+    for conversation, count in said.items():
+        heard = list(dict.fromkeys(_heard(joined.other, conversation)))
+        words = {f"word {n}" for n in range(1, count + 1)}
+        assert words - set(heard) <= {word for where, word in lost if where == conversation}
+        assert heard == sorted(heard, key=lambda text: int(text.removeprefix("word ")))
+    assert not joined.one.store.waiting()
+    assert not joined.other.store.waiting()
+
+
+def _lose(joined: Joined, *, is_one: bool) -> set[tuple[Conversation, str]]:
+    """Have one side lose its memory and both begin anew; gives what nobody remembers to have said."""
+    lost = {(waiting.conversation, _text(waiting.raw)) for waiting in joined.one.store.waiting()} if is_one else set()
+    (joined.one if is_one else joined.other).store = MemoryStore()
+    joined.one.crash()
+    joined.other.crash()
+    for party in (joined.one, joined.other):
+        for opened in party.link.begin_anew():
+            assert isinstance(opened.message, Declined)
+            party.say(opened.conversation, opened.message.reason)
+    return lost
+
+
+def _text(raw: bytes) -> str:
+    message = decode(raw).message
+    assert isinstance(message, Declined)
+    return message.reason
+
+
+@pytest.mark.parametrize(("reason", "next_number"), [("UNKNOWN_ORDER", 1), ("TOO_MANY_OPEN_ORDERS", 2)])
+def test_a_conversation_that_the_other_side_never_held_begins_at_one_again(reason: str, next_number: int) -> None:
+    one = Party()
+    one.say(ORDERS[1], "hello")
+    one.link.take(Frame(refusals=[Refusal(ORDERS[1], 1, reason, {})]), one._deliver, lambda _: None)
+    assert one.link.say(ORDERS[1], word("hello again")) == next_number
 
 
 def _heard(party: Party, conversation: Conversation) -> list[str]:

@@ -51,7 +51,7 @@ from energyshare.values import (
 )
 from energyshare.wire import digest_of, peek, seal
 from terminals.link import Refusal
-from terminals.provider.devices import LATE_S
+from terminals.provider.endings import LATE_S
 from tests.device.world import (
     DEVICE,
     DEVICE_GRANT,
@@ -403,7 +403,7 @@ def settled(basis: ChargeBasis) -> Settled:
         settled_time=NOW,
         corrects_hash=None,
     )
-    return Settled(seal(record, PLATFORM).signed, PLATFORM_GRANT, None, None, None, None)
+    return Settled(seal(record, PLATFORM).signed, PLATFORM_GRANT)
 
 
 @pytest.mark.parametrize("asset", [OUTLET, BATTERY], ids=["outlet", "battery"])

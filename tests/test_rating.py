@@ -4,22 +4,17 @@ import json
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from energyshare.bodies import BillLine
+from energyshare.bodies import BillLine, ServiceItem
 from energyshare.ocpi import price_case, price_line, session_of
 from energyshare.rating import Delivered, Session, flat_and_minimum, rate, session_of_deliveries
 from energyshare.tariff import TariffError, parse_tariff
 from energyshare.values import Dimension, Instant
-from tests.naive_pricer import naive_price, tariffs
 
 VECTORS = Path(__file__).parents[2] / "shared" / "vectors" / "ocpi-worked-examples.jsonl"
-NOT_PRICED = {"s14_resv5", "s16_resv_expfee_used", "s17_resv_expired_fee", "s23_max_power"}
 FRIDAY_NOON = 1_768_561_200_000_000
 """2026-01-16 11:00 UTC, 12:00 in Berlin."""
 H = 3_600
@@ -248,25 +243,6 @@ def test_hours_that_clocks_repeat_are_both_in_the_window() -> None:
     assert rate(session(*hourly, start=midnight), tariff).excl_vat_minor == 200
 
 
-def random_session(random: Random) -> Session:
-    """Make a session over the night in which Berlin's clocks go back."""
-    starts = sorted(random.randint(0, 40_000) for _ in range(random.randint(0, 6)))
-    return session(*((start, *(random_volume(random) for _ in range(3))) for start in starts), start=1_792_872_000_000_000)
-
-
-def random_volume(random: Random) -> int | Fraction:
-    return random.choice((0, random.randint(0, 4_000), Fraction(random.randint(0, 4_000_000), random.randint(1, 1_000))))
-
-
-@settings(max_examples=500, deadline=None)
-@given(tariffs(), st.integers(0, 2**48).map(lambda seed: random_session(Random(seed))))
-def test_a_second_pricer_agrees(tariff: dict[str, Any], session: Session) -> None:
-    bill = rate(session, parse_tariff(tariff))
-    assert (bill.excl_vat_exact, bill.incl_vat_exact) == naive_price(tariff, session)
-    assert 0 <= bill.excl_vat_minor <= bill.incl_vat_minor
-    assert abs(bill.incl_vat_minor - bill.incl_vat_exact * 100) <= Fraction(1, 2)
-
-
 def vectors() -> list[dict[str, Any]]:
     if not VECTORS.exists():
         pytest.skip(f"the standard's worked examples are not at {VECTORS}")
@@ -278,20 +254,12 @@ def two_decimals(text: str) -> str:
 
 
 def test_the_standards_worked_examples_come_out() -> None:
-    priced = [case for case in vectors() if case["id"] not in NOT_PRICED]
-    assert len(priced) == 15
-    for case in priced:
+    cases = vectors()
+    assert len(cases) == 19
+    for case in cases:
         answer = price_case(case)
         for name, amount in case["expected"].items():
             assert amount is None or answer[name] == two_decimals(amount), case["id"]
-
-
-def test_the_standards_examples_of_later_versions_are_refused_by_name() -> None:
-    for case in vectors():
-        if case["id"] in NOT_PRICED:
-            answer = price_line(json.dumps(case))
-            assert answer["id"] == case["id"]
-            assert "this version does not price" in str(answer["error"])
 
 
 def ocpi_session(**fields: Any) -> dict[str, Any]:
@@ -316,19 +284,27 @@ AT = "charging_periods[0].dimensions"
 BAD_SESSIONS: list[tuple[dict[str, Any], str, str]] = [
     (ocpi_session(start_date_time=None), "start_date_time", "is missing"),
     (ocpi_session(start_date_time="today"), "start_date_time", "must be a UTC time"),
+    (ocpi_session(start_date_time="9999-12-31T23:59:59Z"), "start_date_time", "is not in the years 1970 to 2999"),
+    (ocpi_session(end_date_time="0001-01-01T00:00:00Z"), "end_date_time", "is not in the years 1970 to 2999"),
     (ocpi_session(time_zone="Mars/Olympus"), "time_zone", "is not an IANA time zone"),
     (ocpi_session(time_zone=1), "time_zone", "must be an IANA time zone"),
     (ocpi_session(weather="fine"), "weather", "is not a field"),
-    (ocpi_session(reservation_expired=True), "reservation_expired", "are not priced by this version"),
-    (ocpi_session(start_date_time="2026-01-16T11:00:01Z"), "charging_periods", "in the order of their start"),
+    (ocpi_session(reservation_expired=True), "reservation_expired", "is true, but no period has RESERVATION_TIME"),
+    (ocpi_session(start_date_time="2026-01-16T11:00:01Z"), "charging_periods[0]", "begins before the session does"),
     (ocpi_session(end_date_time="2026-01-16T10:59:59Z"), "end_date_time", "is before the session's last period"),
     (ocpi_session(charging_periods=None), "charging_periods", "is missing"),
     (with_dimensions(), AT, "has 0 items"),
     (with_dimensions({"type": "LOVE", "volume": 1}), f"{AT}[0].type", "must be one of ENERGY, TIME, PARKING_TIME"),
-    (with_dimensions({"type": "RESERVATION_TIME", "volume": 1}), f"{AT}[0].type", "are not priced by this version"),
+    (with_dimensions({"type": "RESERVATION_TIME"}), f"{AT}[0].volume", "is missing"),
     (with_dimensions({"type": "TIME", "volume": -1}), f"{AT}[0].volume", "is below zero"),
     (with_dimensions({"type": "TIME", "volume": "1e10"}), f"{AT}[0].volume", "is too large"),
     (with_dimensions(TIME, TIME), f"{AT}[1]", "has TIME a second time"),
+    (ocpi_session(items={}), "items", "must be a list"),
+    (ocpi_session(items=[{"name": "tow"}]), "items[0].quantity", "is missing"),
+    (ocpi_session(items=[{"name": "tow", "quantity": 0}]), "items[0].quantity", "must be 1 at least"),
+    (ocpi_session(items=[{"name": "tow", "quantity": "1.5"}]), "items[0].quantity", "must be a whole number"),
+    (ocpi_session(items=[{"name": "", "quantity": 1}]), "items[0].name", "must be a name of 1 to 64"),
+    (ocpi_session(items=[{"name": "tow", "quantity": 1, "price": 1}]), "items[0].price", "is not a field"),
 ]
 
 
@@ -339,12 +315,20 @@ def test_a_session_that_can_not_be_read_is_refused_with_the_place(data: dict[str
     assert (refused.value.path, problem in refused.value.problem) == (path, True)
 
 
+def test_a_session_may_list_items_beside_its_periods() -> None:
+    assert session_of(ocpi_session(items=[{"name": "tow", "quantity": "2"}])).items == (ServiceItem("tow", 2),)
+    assert session_of(ocpi_session(items=[])).items == session_of(ocpi_session(items=None)).items == ()
+
+
 def test_a_line_is_answered_with_amounts_or_with_its_error() -> None:
     tariff = {"currency": "JPY", "elements": [element(charging("1"))]}
     good = {"id": "a", "tariff": tariff, "session": ocpi_session()}
-    assert price_line(json.dumps(good)) == {"id": "a", "currency": "JPY", "excl_vat": "2", "incl_vat": "2"}
+    amounts = {"id": "a", "currency": "JPY", "excl_vat": "2", "incl_vat": "2"}
+    assert price_line(json.dumps(good)) == price_line(json.dumps(good).encode()) == amounts
     assert price_line('{"id": "b"}') == {"id": "b", "error": "tariff: is missing"}
     assert price_line("[]") == {"id": None, "error": "must be an object"}
     assert "this is not JSON" in str(price_line("{")["error"])
+    towed = ocpi_session(charging_periods=[], items=[{"name": "tow", "quantity": 2}])
+    assert price_line(json.dumps({**good, "session": towed}))["error"] == "items[tow]: has no price in this tariff"
     bad = {**good, "tariff": {**tariff, "elements": [element(charging("x"))]}}
     assert str(price_line(json.dumps(bad))["error"]).startswith("tariff.elements[0].price_components[0].price: ")

@@ -238,3 +238,19 @@ def test_meter_values_told_twice_change_nothing(
     twice = [point for point in points for _ in range(2)]
     once = bill(start, "Europe/Berlin", points, end_s, end_wh, 10**6, seconds, rates)
     assert bill(start, "Europe/Berlin", twice, end_s, end_wh, 10**6, seconds, rates) == once
+
+
+@settings(max_examples=100, deadline=None)
+@given(tariffs(), meterings(), st.integers(0, 90_000), st.integers(0, 8))
+def test_what_it_costs_so_far_is_the_bill_of_a_session_that_ends_there(
+    source: dict[str, Any], metering: tuple[list[MeterPoint], int, int], after: int, index: int
+) -> None:
+    points, end_s, end_wh = metering
+    start, rates = Instant(AUTUMN + after * 10**6), parse_tariff(source)
+    now_s, now_wh = ([(p.elapsed_s, p.energy_wh) for p in points] + [(end_s, end_wh)])[min(index, len(points))]
+    so_far = [point for point in points if point.elapsed_s <= now_s]
+    now_wh = max([now_wh, *(point.energy_wh for point in so_far)])
+    if now_s == end_s:
+        now_wh = end_wh
+    running = bill(start, "Europe/Berlin", points, end_s, end_wh, 10**6, now_s, rates)
+    assert running == bill(start, "Europe/Berlin", so_far, now_s, now_wh, 10**6, 10**6, rates)

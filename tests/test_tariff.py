@@ -21,6 +21,7 @@ from energyshare.values import Dimension, Instant
 
 ENERGY = {"type": "ENERGY", "price": "0.25", "vat": "10.0", "step_size": 1}
 FLAT = {"type": "FLAT", "price": 1, "step_size": 0}
+ITEM = {"type": "ITEM", "item": "jump-start", "price": "80", "vat": "6"}
 
 
 def tariff(**fields: Any) -> dict[str, Any]:
@@ -58,6 +59,7 @@ def test_restrictions_are_read_into_minutes_days_and_watt_hours() -> None:
             min_duration=60,
             max_duration="3600",
             max_power=None,
+            reservation=None,
         )
     )
     weekdays = frozenset({0, 6})
@@ -76,6 +78,18 @@ def test_numbers_are_read_exactly_as_numbers_or_texts(price: str, quoted: bool) 
 def test_vat_left_out_counts_as_zero_and_a_flat_step_size_as_one() -> None:
     read = parse_tariff(tariff(elements=[{"price_components": [FLAT], "restrictions": None}]))
     assert read.elements[0].components == (PriceComponent(Dimension.FLAT, 1_000_000, 0, 1),)
+
+
+@pytest.mark.parametrize("step", [{}, {"step_size": None}, {"step_size": 1}, {"step_size": "1"}])
+def test_an_item_is_counted_one_by_one(step: dict[str, Any]) -> None:
+    read = parse_tariff(tariff(elements=[{"price_components": [{**ITEM, **step}]}]))
+    assert read.elements[0].components == (PriceComponent(Dimension.ITEM, 80_000_000, 60_000, 1, "jump-start"),)
+
+
+def test_an_element_may_price_fifty_items_and_each_dimension_once() -> None:
+    items = [{**ITEM, "item": f"搭电 {number}"} for number in range(50)]
+    once = [ENERGY, FLAT, {**ENERGY, "type": "TIME"}, {**ENERGY, "type": "PARKING_TIME"}]
+    assert len(parse_tariff(tariff(elements=[{"price_components": [*once, *items]}])).elements[0].components) == 54
 
 
 def test_fields_that_decide_no_price_are_passed_over() -> None:
@@ -132,10 +146,22 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (tariff(elements=[{"price_components": [FLAT]}] * 101), "elements", "has 101 items; it takes 1 to 100"),
     (tariff(elements=["x"]), "elements[0]", "must be an object"),
     (tariff(elements=[{"price_components": []}]), "elements[0].price_components", "has 0 items"),
-    (tariff(elements=[{"price_components": [FLAT] * 5}]), "elements[0].price_components", "has 5 items"),
+    (tariff(elements=[{"price_components": [FLAT] * 55}]), "elements[0].price_components", "has 55 items"),
     (tariff(elements=[{"price_components": [FLAT, FLAT]}]), "elements[0].price_components", "a dimension twice"),
     (tariff(elements=[{"price_components": [FLAT], "x": 1}]), "elements[0].x", "is not a field"),
-    (with_component(type="ITEM"), f"{COMPONENT}.type", "must be one of ENERGY, TIME, PARKING_TIME, FLAT"),
+    (tariff(elements=[{"price_components": [ITEM, ITEM]}]), "elements[0].price_components", "an item of one name"),
+    (with_component(type="TOWING"), f"{COMPONENT}.type", "must be one of ENERGY, TIME, PARKING_TIME, FLAT, ITEM"),
+    (with_component(type="ITEM"), f"{COMPONENT}.item", "is missing"),
+    (with_component(type="ITEM", item=""), f"{COMPONENT}.item", "must be a name of 1 to 64 printable characters"),
+    (with_component(type="ITEM", item="x" * 65), f"{COMPONENT}.item", "must be a name of 1 to 64"),
+    (with_component(type="ITEM", item="a\nb"), f"{COMPONENT}.item", "printable characters"),
+    (with_component(type="ITEM", item="\ud800"), f"{COMPONENT}.item", "printable characters"),
+    (with_component(type="ITEM", item=["tow"]), f"{COMPONENT}.item", "must be a name"),
+    (with_component(type="ITEM", item="tow", step_size=2), f"{COMPONENT}.step_size", "is too large"),
+    (with_component(type="ITEM", item="tow", step_size=0), f"{COMPONENT}.step_size", "must be 1 at least"),
+    (with_component(item="tow"), f"{COMPONENT}.item", "is for ITEM only"),
+    (with_component(type="FLAT", item=""), f"{COMPONENT}.item", "is for ITEM only"),
+    (with_component(type="FLAT", step_size=None), f"{COMPONENT}.step_size", "is missing"),
     (with_component(type=["ENERGY"]), f"{COMPONENT}.type", "must be one of"),
     (with_component(colour="red"), f"{COMPONENT}.colour", "is not a field"),
     (with_component(price=None), f"{COMPONENT}.price", "is missing"),
@@ -156,11 +182,12 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (with_component(step_size="1.5"), f"{COMPONENT}.step_size", "must be a whole number"),
     (with_component(step_size=None), f"{COMPONENT}.step_size", "is missing"),
     (with_component(step_size=10**9 + 1), f"{COMPONENT}.step_size", "is too large"),
-    (with_restrictions(max_power="16"), f"{RESTRICTION}.max_power", "this version does not price"),
-    (with_restrictions(min_power="16"), f"{RESTRICTION}.min_power", "this version does not price"),
-    (with_restrictions(max_current="16"), f"{RESTRICTION}.max_current", "this version does not price"),
-    (with_restrictions(min_current=0), f"{RESTRICTION}.min_current", "this version does not price"),
-    (with_restrictions(reservation="RESERVATION"), f"{RESTRICTION}.reservation", "this version does not price"),
+    (with_restrictions(max_power="-16"), f"{RESTRICTION}.max_power", "must be 0 at least"),
+    (with_restrictions(min_power="0.0001"), f"{RESTRICTION}.min_power", "has more than 3 decimals"),
+    (with_restrictions(max_current="1e9"), f"{RESTRICTION}.max_current", "is too large"),
+    (with_restrictions(min_current="much"), f"{RESTRICTION}.min_current", "must be a number"),
+    (with_restrictions(reservation="RESERVATION"), "elements[0].price_components", "has more than FLAT and TIME"),
+    (with_restrictions(reservation=True), f"{RESTRICTION}.reservation", "must be one of RESERVATION, RESERVATION_EXPIRES"),
     (with_restrictions(moon="full"), f"{RESTRICTION}.moon", "is not a field"),
     (with_restrictions(start_time="24:00"), f"{RESTRICTION}.start_time", "must be a time of day"),
     (with_restrictions(end_time="9:00"), f"{RESTRICTION}.end_time", "must be a time of day"),

@@ -1,9 +1,9 @@
-"""A user's orders, message by message: what is believed of offers, vouchers and bills, and what is paid in twice."""
+"""A user's orders, message by message: what is believed of offers and vouchers, and what is paid in twice."""
 
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,126 +11,46 @@ from typing import Any
 import grpc
 import pytest
 
-from energyshare.bodies import (
-    ChargeRecordBody,
-    EndConfirmationBody,
-    EndReceiptBody,
-    GrantBody,
-    OfferBody,
-    PartHash,
-    ReadingBody,
-    SelectionBody,
-    StartReceiptBody,
-    VoucherBody,
-)
-from energyshare.charging import Evidence, charge, hold_of
+from energyshare.bodies import GrantBody
+from energyshare.charging import hold_of
 from energyshare.errors import Reason, Rejected, Unavailable
-from energyshare.messages import Demand, Message, Offer, Reading, Selection, Settled, Started, Voucher, VoucherRejected
+from energyshare.messages import Offer, VoucherRejected
 from energyshare.v1 import account_pb2
 from energyshare.values import (
-    ChargeBasis,
     Currency,
     DeviceId,
     Digest,
     DurationS,
     EnergyWh,
-    Epoch,
-    Instant,
     Minor,
-    Number,
     OrderId,
     PartKind,
     ProviderId,
     Role,
-    Serial,
     UnixS,
-    later,
     unix_s,
 )
-from energyshare.wire import Presentable, digest_of, encode_presentable, peek, seal
+from energyshare.wire import peek, seal
 from terminals.journal import Journal
 from terminals.stream import Terminal
-from terminals.user.orders import UserOrder
-from terminals.user.terminal import UserTerminal
+from terminals.user.wallet import Wallet
 from tests.device.world import (
-    DEVICE,
     DEVICE_GRANT,
-    HOLDER,
     ISSUER,
     ISSUER_GRANT,
     OTHER,
     OTHER_GRANT,
     OWNER,
-    PLATFORM,
     PLATFORM_GRANT,
     ROOT,
     STRANGER,
-    World,
     grant,
 )
-from tests.terminals_world import CNY, DEMAND, NOW, OTHER_ORDER, OUTLET, TARIFF, USER, Wire, of
+from tests.terminals_world import DEMAND, NOW, OTHER_ORDER, OUTLET, TARIFF, USER
+from tests.user_world import User, voucher_message
 
 OTHER_DEVICE = DeviceId(b"E" * 16)
 ENDING_GRANT = seal(replace(peek(GrantBody, ISSUER_GRANT), not_after_unix_s=UnixS(unix_s(NOW) + 7_199)), ROOT).signed
-
-
-class User:
-    """A user's terminal whose only order is demanded."""
-
-    def __init__(self, path: Path) -> None:
-        self.me = UserTerminal(USER, Journal(path), lambda: NOW)
-        self.wire = Wire(self.me._terminal, self.me._orders)
-        self.order_id = self.me.demand(DEMAND)
-        assert [type(message) for message in self.wire.listen()] == [Demand]
-
-    @property
-    def order(self) -> UserOrder:
-        return self.me.order(self.order_id)
-
-    def tell(self, *messages: Message) -> list[Message]:
-        return self.wire.tell(self.order_id, *messages)
-
-    def offer(self, **changes: Any) -> OfferBody:
-        """What the provider offers, with changes."""
-        body = OfferBody(
-            order_id=self.order_id,
-            provider_id=OWNER,
-            asset=OUTLET,
-            tariff=TARIFF,
-            currency=CNY,
-            energy_wh_max=EnergyWh(2_000),
-            duration_s_max=DurationS(7_200),
-            return_grace_s=DurationS(0),
-            estimate=(),
-            estimate_excl_vat_minor=Minor(0),
-            estimate_incl_vat_minor=Minor(0),
-            voucher_not_after_time=later(NOW, 7_200),
-            expiry_time=later(NOW, 600),
-        )
-        return replace(body, **changes)
-
-    def selected(self) -> bytes:
-        """Take the order as far as its selection; gives the signed selection."""
-        self.tell(Offer(seal(self.offer(), ISSUER).signed, ISSUER_GRANT))
-        self.me.select(self.order_id, 1)
-        [selection] = of(Selection, self.wire.listen())
-        return selection.selection
-
-    def voucher(self, **changes: Any) -> VoucherBody:
-        """What the provider issues for the offer, with changes."""
-        body = VoucherBody(
-            order_id=self.order_id,
-            device_id=DEVICE,
-            holder_key=HOLDER.public,
-            energy_wh_max=EnergyWh(2_000),
-            duration_s_max=DurationS(7_200),
-            not_before_unix_s=unix_s(NOW),
-            window_s=DurationS(7_200),
-            serial=Serial(1),
-            epoch=Epoch(1),
-            tariff_hash=OUTLET.tariff_hash,
-        )
-        return replace(body, **changes)
 
 
 @pytest.fixture
@@ -138,10 +58,6 @@ def user(tmp_path: Path) -> Iterator[User]:
     made = User(tmp_path / "journal.db")
     yield made
     made.me.journal.close()
-
-
-def voucher_message(body: VoucherBody, key: Any = ISSUER, issuer_grant: bytes = ISSUER_GRANT) -> Voucher:
-    return Voucher(encode_presentable(Presentable(seal(body, key).signed, issuer_grant)))
 
 
 # Offers
@@ -234,119 +150,6 @@ def _require_no_voucher(user: User) -> None:
     assert user.order.state == "AUTHORIZED"
 
 
-# Bills
-
-
-def story(user: User, device: World) -> tuple[ChargeRecordBody, bytes, bytes]:
-    """Take an order as far as its end; gives the true record, the end receipt and its confirmation."""
-    selection = user.selected()
-    voucher = user.voucher()
-    user.tell(voucher_message(voucher))
-    start = device.start(voucher)
-    for _ in range(2):
-        device.pass_s(900)
-    end = device.release(voucher)
-    [session] = device.machine.evidence(None, Number(0))
-    user.tell(Started(start, DEVICE_GRANT), Reading(session.readings, DEVICE_GRANT))
-    confirmation = seal(EndConfirmationBody(user.order_id, _hash(EndReceiptBody, end), None), ISSUER).signed
-    hashes = {
-        PartKind.OFFER: _hash(OfferBody, seal(user.offer(), ISSUER).signed),
-        PartKind.SELECTION: _hash(SelectionBody, selection),
-        PartKind.VOUCHER: _hash(VoucherBody, seal(voucher, ISSUER).signed),
-        PartKind.ISSUER_GRANT: _grant_hash(ISSUER_GRANT),
-        PartKind.DEVICE_GRANT: _grant_hash(DEVICE_GRANT),
-        PartKind.START_RECEIPT: _hash(StartReceiptBody, start),
-        PartKind.READING: _hash(ReadingBody, session.readings[-1]),
-        PartKind.END_RECEIPT: _hash(EndReceiptBody, end),
-        PartKind.END_CONFIRMATION: _hash(EndConfirmationBody, confirmation),
-    }
-    started, over = peek(StartReceiptBody, start), peek(EndReceiptBody, end)
-    readings = tuple(peek(ReadingBody, reading) for reading in session.readings)
-    evidence = Evidence(user.offer(), voucher, started, readings, over)
-    charged = charge(evidence, ChargeBasis.END_RECEIPT, started.start_time)
-    record = ChargeRecordBody(
-        order_id=user.order_id,
-        kind=OUTLET.kind,
-        provider_id=OWNER,
-        currency=CNY,
-        basis=charged.basis,
-        parts=tuple(PartHash(kind, hashed) for kind, hashed in hashes.items()),
-        start_time=charged.start_time,
-        duration_s=charged.duration_s,
-        energy_wh=charged.energy_wh,
-        lines=charged.lines,
-        excl_vat_minor=charged.excl_vat_minor,
-        incl_vat_minor=charged.incl_vat_minor,
-        deposit_claimed_minor=Minor(0),
-        hold_minor=hold_of(user.offer()),
-        settled_time=over.end_time,
-        corrects_hash=None,
-    )
-    return record, end, confirmation
-
-
-def _hash(cls: Any, signed: bytes) -> Digest:
-    return Digest(digest_of(cls, signed))
-
-
-def _grant_hash(signed: bytes) -> Digest:
-    return _hash(GrantBody, signed)
-
-
-@pytest.fixture
-def device(tmp_path: Path) -> World:
-    (tmp_path / "device").mkdir()
-    return World(tmp_path / "device")
-
-
-def test_a_bill_that_follows_from_the_evidence_is_proved(user: User, device: World) -> None:
-    record, end, confirmation = story(user, device)
-    assert record.incl_vat_minor > 0
-    user.tell(Settled(seal(record, PLATFORM).signed, PLATFORM_GRANT, confirmation, None, end, DEVICE_GRANT))
-    order = user.order
-    assert (order.state, order.proved, order.unproved_reason) == ("SETTLED", True, "")
-    assert order.total_minor == record.incl_vat_minor
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"incl_vat_minor": Minor(1_000)},
-        {"energy_wh": EnergyWh(501)},
-        {"duration_s": DurationS(1_801)},
-        {"hold_minor": Minor(1)},
-        {"basis": ChargeBasis.LAST_READING},
-        {"parts": (PartHash(PartKind.OFFER, Digest(b"?" * 32)),)},
-        {"provider_id": ProviderId(OTHER)},
-        {"settled_time": Instant(NOW * 2)},
-    ],
-    ids=lambda changes: next(iter(changes)),
-)
-def test_a_bill_that_does_not_follow_from_the_evidence_is_marked(user: User, device: World, changes: dict[str, Any]) -> None:
-    record, end, confirmation = story(user, device)
-    altered = seal(replace(record, **changes), PLATFORM).signed
-    user.tell(Settled(altered, PLATFORM_GRANT, confirmation, None, end, DEVICE_GRANT))
-    assert (user.order.state, user.order.proved) == ("SETTLED", False)
-    assert user.order.unproved_reason
-
-
-def test_a_bill_without_its_confirmation_is_marked(user: User, device: World) -> None:
-    record, end, _ = story(user, device)
-    user.tell(Settled(seal(record, PLATFORM).signed, PLATFORM_GRANT, None, None, end, DEVICE_GRANT))
-    assert (user.order.state, user.order.proved) == ("SETTLED", False)
-
-
-@pytest.mark.parametrize(("key", "platform_grant"), [(STRANGER, PLATFORM_GRANT), (ISSUER, ISSUER_GRANT)])
-def test_a_bill_that_the_platform_did_not_sign_settles_nothing(
-    user: User, device: World, key: Any, platform_grant: bytes
-) -> None:
-    record, end, confirmation = story(user, device)
-    user.tell(Settled(seal(record, key).signed, platform_grant, confirmation, None, end, DEVICE_GRANT))
-    assert (user.order.state, user.order.total_minor) == ("ACTIVE", None)
-    user.tell(Settled(seal(record, PLATFORM).signed, PLATFORM_GRANT, confirmation, None, end, DEVICE_GRANT))
-    assert (user.order.state, user.order.proved) == ("SETTLED", True)
-
-
 # Paying in
 
 
@@ -365,19 +168,16 @@ class Till:
         return account_pb2.TopUpResponse(available_minor=answer)
 
 
-class AtTheTill(UserTerminal):
-    """A user's terminal whose account service is a till."""
+class AtTheTill(Wallet):
+    """A user's wallet whose account service is a till."""
 
     def __init__(self, journal: Journal, till: Till) -> None:
-        super().__init__(USER, journal, lambda: NOW)
+        super().__init__(Terminal(USER, journal))
         self._till = till
 
-    def _account(self) -> AbstractAsyncContextManager[Any]:  # type: ignore[override]
-        @asynccontextmanager
-        async def at_once() -> AsyncIterator[Till]:
-            yield self._till
-
-        return at_once()
+    @asynccontextmanager
+    async def _service(self) -> AsyncIterator[Any]:
+        yield self._till
 
 
 def pay(path: Path, till: Till, amount: int) -> int | str:

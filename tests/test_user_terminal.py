@@ -11,10 +11,14 @@ from click.testing import CliRunner
 
 from certs.authority import Authority
 from certs.requests import new_key_and_request
+from energyshare.bodies import ServiceItem
 from energyshare.home import lock_home, open_home
+from energyshare.messages import Demand
 from energyshare.signing import SigningKey
-from energyshare.values import Currency, Instant
+from energyshare.values import Connector, Currency, Instant, Kind
+from energyshare.wire import decode
 from terminals import identity
+from terminals.user import opened
 from terminals.user.cli import program
 from terminals.user.words import Duration, duration_text, energy_text
 
@@ -111,6 +115,17 @@ def test_energies_are_written_in_the_unit_that_fits(energy_wh: int, text: str) -
     [
         (("demand", "energy"), "--at"),
         (("demand", "steam", "--at", "1,1"), "'steam'"),
+        (("demand", "--at", "1,1"), "KIND"),
+        (("demand", "energy", "energy", "--at", "1,1"), "name each kind once"),
+        (("demand", "service", "--at", "1,1"), "say what is to be done, or for how long: --item NAME"),
+        (("demand", "energy", "--at", "1,1", "--item", "tow"), "--item is for a service"),
+        (("demand", "service", "--at", "1,1", "--item", "tow", "--item", "tow:2"), "name each item once"),
+        (("demand", "service", "--at", "1,1", "--item", ""), "'' is not NAME or NAME:QUANTITY"),
+        (("demand", "service", "--at", "1,1", "--item", "tow:0"), "'tow:0' is not NAME or NAME:QUANTITY"),
+        (("demand", "service", "--at", "1,1", "--item", "tow:10001"), "is not NAME or NAME:QUANTITY"),
+        (("demand", "service", "--at", "1,1", "--item", "x" * 65), "is not NAME or NAME:QUANTITY"),
+        ((*DEMAND, "--connector", "usb"), "'usb'"),
+        (("demand", "battery", "--at", "1,1", "--connector", "gbt-dc"), "--connector is for energy"),
         (("demand", "energy", "--at", "here"), "'here' is not LAT,LON in degrees"),
         (("demand", "energy", "--at", "22.5"), "is not LAT,LON in degrees"),
         (("demand", "energy", "--at", "22.5;114"), "is not LAT,LON in degrees"),
@@ -125,12 +140,23 @@ def test_energies_are_written_in_the_unit_that_fits(energy_wh: int, text: str) -
         (("select", "0"), "0"),
         (("select", "1", "2", "3"), "give an offer, or an order and an offer"),
         (("start", "1"), "--device"),
+        (("cancel", "--reason", "?!"), "'?!' is not a reason of a few words"),
+        (("cancel", "--reason", "x" * 65), "is not a reason of a few words"),
+        (("cancel", "one"), "'one'"),
+        (("amendment", "dance"), "dance"),
+        (("amendment", "approve", "0"), "0"),
+        (("dispute", "--reason", "wrong"), "AMOUNT"),
+        (("dispute", "5"), "--reason"),
+        (("dispute", "1", "2", "3", "--reason", "wrong"), "give an amount, or an order and an amount"),
+        (("dispute", "one", "5", "--reason", "wrong"), "give an amount, or an order and an amount"),
+        (("dispute", "5", "--reason", ""), "give 1 to 500 characters"),
+        (("dispute", "5", "--reason", "x" * 501), "give 1 to 500 characters"),
         (("tariff", "price"), "give TARIFF.json and SESSION.json, or --batch"),
         (("dance",), "dance"),
     ],
 )
 def test_wrong_usage_ends_with_2_and_a_hint(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
-    status, out, err = run(*arguments, *(("--home", str(tmp_path)) if arguments[0] in ("demand", "select", "start") else ()))
+    status, out, err = run(*arguments, *(() if arguments[0] in ("tariff", "dance", "amendment") else ("--home", str(tmp_path))))
     assert (status, out) == (2, "")
     assert err.startswith("energyshare: error: ")
     assert words in err.splitlines()[0]
@@ -163,6 +189,13 @@ def test_a_home_that_is_not_enrolled_is_told_to_enroll(tmp_path: Path, arguments
         (("receipt", "7"), "there is no such order (order 7)"),
         (("start", "7", "--device", "127.0.0.1:1"), "there is no such order (order 7)"),
         (("end", "7"), "there is no such order (order 7)"),
+        (("cancel", "7"), "there is no such order (order 7)"),
+        (("amendment", "list", "7"), "there is no such order (order 7)"),
+        (("amendment", "approve", "7"), "there is no such order (order 7)"),
+        (("amendment", "refuse", "7", "1"), "there is no such order (order 7)"),
+        (("confirm", "7"), "there is no such order (order 7)"),
+        (("dispute", "7", "5", "--reason", "wrong"), "there is no such order (order 7)"),
+        (("orders", "--account"), "the cloud does not answer"),
         (("wallet", "top-up", "0"), "the amount must be above zero"),
         (("wallet", "top-up", "-5"), "the amount must be above zero"),
         (("wallet", "top-up", "5"), "the cloud does not answer"),
@@ -182,6 +215,37 @@ def test_a_demand_is_journalled_before_the_cloud_is_asked(home: Path, at: str) -
     assert (status, order["state"], order["candidates"]) == (0, "DEMANDED", None)
 
 
+def test_a_demand_of_all_kinds_is_one_order(home: Path) -> None:
+    wanted = ("--item", "jump-start", "--item", "Reifen: vorn:2", "--connector", "iec-62196-t2-combo", "--energy-wh", "500")
+    _require_refused(
+        run("demand", "battery", "energy", "service", "--at", "1,1", *wanted, "--home", str(home)), "does not answer"
+    )
+    with opened(home, lambda: Instant(1), read_only=True) as me:
+        [(_, order)] = me.orders()
+    demand = decode(Demand, order.demand)
+    assert demand.kinds == (Kind.BATTERY, Kind.ENERGY, Kind.SERVICE)
+    assert demand.service_items == (ServiceItem("jump-start", 1), ServiceItem("Reifen: vorn", 2))
+    assert demand.connector is Connector.IEC_62196_T2_COMBO
+
+
+def test_a_cancellation_waits_for_the_cloud_and_is_said(home: Path) -> None:
+    run(*DEMAND, "--home", str(home))
+    status, out, err = run("cancel", "--reason", "too far", "--home", str(home))
+    assert status == 0
+    assert "energyshare: note: the cloud does not answer" in err
+    assert "what was done is kept and goes out with: energyshare sync" in err
+    status, out, _ = run("status", "--json", "--home", str(home))
+    assert (status, json.loads(out)["cancel_asked"]) == (0, "USER")
+    with opened(home, lambda: Instant(1), read_only=True) as me:
+        assert me.orders()[0][1].cancel_reason == "TOO_FAR"
+
+
+def test_an_order_without_extra_work_says_so(home: Path) -> None:
+    run(*DEMAND, "--home", str(home))
+    assert run("amendment", "list", "--home", str(home))[:2] == (0, "No extra work was proposed in order 1.\n")
+    assert run("amendment", "list", "--json", "--home", str(home))[:2] == (0, "[]\n")
+
+
 def test_what_waits_for_the_cloud_is_named(home: Path) -> None:
     run(*DEMAND, "--home", str(home))
     assert "Something waits for the cloud; it goes out with: energyshare sync" in run("orders", "--home", str(home))[1]
@@ -198,6 +262,15 @@ def test_what_waits_for_the_cloud_is_named(home: Path) -> None:
         (("end", "1"), "the order is not at that point (state DEMANDED)"),
         (("voucher", "1"), "the order is not at that point (state DEMANDED)"),
         (("receipt", "1"), "the order is not at that point (state DEMANDED)"),
+        (("cancel", "1", "--device", "127.0.0.1:1"), "the order is not at that point (state DEMANDED)"),
+        (("amendment", "approve", "1"), "no such amendment waits for an answer"),
+        (("amendment", "refuse", "1", "2"), "no such amendment waits for an answer (number 2)"),
+        (("confirm", "1"), "no such settlement request waits for an answer"),
+        (("confirm", "1", "--yes"), "no such settlement request waits for an answer"),
+        (("confirm", "1", "--dispute", "5"), "no such settlement request waits for an answer"),
+        (("confirm", "1", "--dispute", "0"), "the amount must be above zero"),
+        (("dispute", "1", "5", "--reason", "wrong"), "the order is not at that point (state DEMANDED)"),
+        (("dispute", "1", "0", "--reason", "wrong"), "the amount must be above zero"),
     ],
 )
 def test_an_order_without_offers_can_not_go_on(home: Path, arguments: tuple[str, ...], error: str) -> None:

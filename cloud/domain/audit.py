@@ -1,7 +1,7 @@
 """The ledger's laws, checked over its whole history.
 
 Replays every transfer from nothing, in the order of its row, and names the first row that breaks a law; at the end compares
-with the balances that were kept, the open holds, the escrows of finished orders and the charge records.
+with the balances that were kept, the open holds, the escrows and the charge records.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,19 +12,45 @@ from cloud.domain.ledger import Balance, Flag, LedgerAccount, Transfer, Transfer
 from energyshare.errors import Rejected
 from energyshare.values import OrderState, id_text
 
-USER, PROVIDER, ESCROW = "user:", "provider:", "escrow:"
-ROUTES = {
-    "TOP_UP": (Flag.POSTED, ledger.FUNDING, USER),
-    "HOLD": (Flag.PENDING, USER, ESCROW),
-    "RELEASE": (Flag.VOID_PENDING, USER, ESCROW),
-    "CHARGE": (Flag.POST_PENDING, USER, ESCROW),
-    "EARNING": (Flag.POSTED, ESCROW, PROVIDER),
-    "COMMISSION": (Flag.POSTED, ESCROW, ledger.COMMISSION),
-    "VAT": (Flag.POSTED, ESCROW, ledger.VAT),
+USER, PROVIDER, OWED, ESCROW = "user:", "provider:", "receivable:", "escrow:"
+POSTED, PENDING, POST_PENDING, VOID_PENDING = (Flag.POSTED,), (Flag.PENDING,), (Flag.POST_PENDING,), (Flag.VOID_PENDING,)
+ROUTES: Mapping[str, tuple[tuple[Flag, ...], tuple[str, ...], str]] = {
+    "TOP_UP": (POSTED, (ledger.FUNDING,), USER),
+    "HOLD": (PENDING, (USER, PROVIDER), ESCROW),
+    "RELEASE": (VOID_PENDING, (USER, PROVIDER), ESCROW),
+    "CHARGE": (POST_PENDING, (USER,), ESCROW),
+    "RECEIVABLE": (POSTED, (OWED,), ESCROW),
+    "COLLECTION": (POSTED, (USER,), OWED),
+    "EARNING": (POSTED, (ESCROW,), PROVIDER),
+    "COMMISSION": (POSTED, (ESCROW,), ledger.COMMISSION),
+    "VAT": (POSTED, (ESCROW,), ledger.VAT),
+    "EARNING_BACK": ((Flag.POSTED, Flag.POST_PENDING), (PROVIDER,), ESCROW),
+    "COMMISSION_BACK": (POSTED, (ledger.COMMISSION,), ESCROW),
+    "VAT_BACK": (POSTED, (ledger.VAT,), ESCROW),
+    "REFUND": (POSTED, (ESCROW,), USER),
 }
-"""How each reason moves money: its flag, and what debit and credit begin with."""
+"""How each reason moves money: its flags, and what debit and credit begin with."""
+PAID = {"CHARGE": 1, "RECEIVABLE": 1, "REFUND": -1}
+"""What of these a user pays for an order."""
 
-FINISHED = (OrderState.SETTLED, OrderState.CANCELLED, OrderState.EXPIRED)
+BILLED = (OrderState.SETTLED, OrderState.DISPUTED)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFacts:
+    """What the ledger is compared with: an order's state, and what it says is held."""
+
+    state: OrderState
+    held_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Charges:
+    """An order's charge records: how many correct no other, the total of the one that none corrects, and how many there are."""
+
+    originals: int
+    total_minor: int
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +66,15 @@ class Audit:
     held_minor: int
 
 
+UNCHARGED = Charges(0, 0, 0)
+
+
 @dataclass(slots=True)
 class _Books:
     balances: dict[LedgerAccount, Balance] = field(default_factory=dict)
     sums: dict[LedgerAccount, int] = field(default_factory=dict)
     holds: dict[TransferId, Transfer] = field(default_factory=dict)
-    posted: dict[bytes, int] = field(default_factory=dict)
+    paid: dict[bytes, int] = field(default_factory=dict)
     debits: int = 0
     credits: int = 0
     count: int = 0
@@ -54,10 +83,10 @@ class _Books:
 def audit(
     transfers: Iterable[tuple[int, Transfer]],
     kept: Mapping[LedgerAccount, Balance],
-    orders: Mapping[bytes, OrderState],
-    charges: Mapping[tuple[bytes, bytes | None], int],
+    orders: Mapping[bytes, OrderFacts],
+    charges: Mapping[bytes, Charges],
 ) -> Audit:
-    """Check all laws; `charges` holds each charge record's total by order and what it corrects."""
+    """Check all laws."""
     books = _Books()
     fault = ""
     for row, transfer in transfers:
@@ -68,7 +97,7 @@ def audit(
             break
     fault = fault or _compare(books, kept, orders, charges)
     held = sum(hold.amount_minor for hold in books.holds.values())
-    return Audit(fault, books.count, len(books.sums), len(charges), books.debits, books.credits, held)
+    return Audit(fault, books.count, len(books.sums), sum(c.count for c in charges.values()), books.debits, books.credits, held)
 
 
 def _replay(books: _Books, transfer: Transfer) -> str:
@@ -88,8 +117,9 @@ def _replay(books: _Books, transfer: Transfer) -> str:
     books.sums[transfer.credit] = books.sums.get(transfer.credit, 0) + transfer.amount_minor
     books.debits += transfer.amount_minor
     books.credits += transfer.amount_minor
-    if transfer.flag is Flag.POST_PENDING and transfer.order_id is not None:
-        books.posted[transfer.order_id] = books.posted.get(transfer.order_id, 0) + transfer.amount_minor
+    if transfer.reason in PAID and transfer.order_id is not None:
+        paid = PAID[transfer.reason] * transfer.amount_minor
+        books.paid[transfer.order_id] = books.paid.get(transfer.order_id, 0) + paid
     return ""
 
 
@@ -111,43 +141,48 @@ def _shape_fault(books: _Books, transfer: Transfer) -> str:
 
 def _is_routed(transfer: Transfer) -> bool:
     """Say whether a transfer's flag, accounts and order go with its reason."""
-    flag, debit, credit = ROUTES.get(transfer.reason, (None, "", ""))
+    flags, debits, credit = ROUTES.get(transfer.reason, ((), (), ""))
     escrows = {account for account in (transfer.debit, transfer.credit) if account.startswith(ESCROW)}
-    own = set() if transfer.order_id is None else {ledger.escrow_account(transfer.order_id)}
+    order_id = transfer.order_id
+    own = set() if order_id is None or transfer.reason == "COLLECTION" else {ledger.escrow_account(order_id)}
     return (
-        transfer.flag is flag
-        and transfer.debit.startswith(debit)
+        transfer.flag in flags
+        and transfer.debit.startswith(debits)
         and transfer.credit.startswith(credit)
         and escrows == own
-        and transfer.id.startswith("top-up/" if transfer.order_id is None else f"{id_text(transfer.order_id)}/")
+        and transfer.id.startswith("top-up/" if order_id is None else f"{id_text(order_id)}/")
     )
 
 
 def _compare(
     books: _Books,
     kept: Mapping[LedgerAccount, Balance],
-    orders: Mapping[bytes, OrderState],
-    charges: Mapping[tuple[bytes, bytes | None], int],
+    orders: Mapping[bytes, OrderFacts],
+    charges: Mapping[bytes, Charges],
 ) -> str:
     for account in sorted(books.balances.keys() | kept.keys()):
         if books.balances.get(account, Balance(account)) != kept.get(account, Balance(account)):
             return f"account {account}: the balance kept is not what its rows give"
+    held: dict[bytes, int] = {}
     for hold in books.holds.values():
-        if hold.order_id is None or orders.get(hold.order_id) in FINISHED:
-            return f"row of {hold.id}: the hold of a finished order is open"
+        if hold.order_id is None or hold.order_id not in orders:
+            return f"row of {hold.id}: the hold of no order is open"
+        held[hold.order_id] = held.get(hold.order_id, 0) + hold.amount_minor
     for account, total in books.sums.items():
         if account.startswith(ESCROW) and total != 0:
             return f"account {account}: the escrow is not empty"
-    for order_id, state in orders.items():
-        fault = _order_fault(books.posted.get(order_id, 0), state, charges.get((order_id, None)))
+    for order_id, order in orders.items():
+        fault = _order_fault(order, held.get(order_id, 0), books.paid.get(order_id, 0), charges.get(order_id, UNCHARGED))
         if fault:
             return f"order {id_text(order_id)}: {fault}"
     return ""
 
 
-def _order_fault(posted_minor: int, state: OrderState, charged_minor: int | None) -> str:
-    if (state is OrderState.SETTLED) != (charged_minor is not None):
-        return "it is settled without a charge record" if charged_minor is None else "it has a charge record and is not settled"
-    if posted_minor != (charged_minor or 0):
-        return "what was paid is not what its charge record says"
-    return ""
+def _order_fault(order: OrderFacts, held_minor: int, paid_minor: int, charged: Charges) -> str:
+    if held_minor != order.held_minor:
+        return "what is held is not what it says"
+    if (order.state in BILLED) != (charged.originals > 0):
+        return "it has a charge record and is not settled" if charged.originals else "it is settled without a charge record"
+    if charged.originals > 1:
+        return "it has two original charge records"
+    return "what was paid is not what its charge record says" if paid_minor != charged.total_minor else ""

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from cloud.domain.inbound import ReadingsReported, StartReported, VoucherIssued
 from cloud.domain.order import (
+    AssetHold,
     Authorization,
     Decision,
     Facts,
@@ -62,15 +63,45 @@ def activate(order: Order, message: StartReported, sender: Sender, facts: Facts,
     """Record a start that the holder signed for."""
     begun, parts = begin(order, message.start, message.grant, facts.settings, now)
     told = Started(message.start.receipt.signed, message.grant.signed)
-    return Decision(begun, _start_note(message.start), (Send(other_side(order, sender), told),), parts)
+    others = tuple(Send(terminal, told) for terminal in order.both if terminal != sender.terminal)
+    return Decision(begun, _start_note(message.start), others, parts)
 
 
 def confirm_same_start(order: Order, message: StartReported, sender: Sender, facts: Facts, now: Instant) -> Decision:
-    """Take a second report of the recorded start as nothing new."""
+    """Take a second report of the recorded start as nothing new; another receipt contradicts it."""
     require_start_of(order, message.start, message.grant)
-    if order.supply is None or message.start.receipt.digest != order.supply.start_hash:
-        raise Rejected(Reason.RECEIPT_CONFLICT)
-    return Decision(order, "reported before")
+    if order.supply is not None and message.start.receipt.digest == order.supply.start_hash:
+        return Decision(order, "reported before")
+    return conflict(order, _start_part(message.start))
+
+
+def start_after_the_end(order: Order, message: StartReported, sender: Sender, facts: Facts, now: Instant) -> Decision:
+    """Take a start within its voucher's window that comes after the order had run out: it still counts, but nothing is held.
+
+    Its bill is booked as owed. One whose voucher was burned, or another one than before, contradicts what the device signed.
+    """
+    if order.authorization is None:
+        raise Rejected(Reason.ORDER_MOVED_ON)
+    if order.closed_hash is not None or order.supply is not None:
+        return confirm_same_start(order, message, sender, facts, now)
+    begun, parts = begin(order, message.start, message.grant, facts.settings, now)
+    told = Started(message.start.receipt.signed, message.grant.signed)
+    free = facts.asset is not None and facts.asset.held_by is None
+    return Decision(
+        replace(begun, is_unsecured=True),
+        f"{_start_note(message.start)}; nothing is held any more",
+        tuple(Send(terminal, told) for terminal in order.both if terminal != sender.terminal),
+        parts,
+        asset=AssetHold(order.offer.asset_id, order.id) if free else None,
+    )
+
+
+def conflict(order: Order, part: StoredPart) -> Decision:
+    """Keep a statement that contradicts the one recorded first, which governs; the device is put aside."""
+    if part.digest in order.set_aside:
+        return Decision(order, "reported before")
+    aside = replace(order, set_aside=(*order.set_aside, part.digest))
+    return Decision(aside, f"the device has signed another {part.kind.name}; it is put aside", parts=(part,), conflict=True)
 
 
 def record_readings(order: Order, message: ReadingsReported, sender: Sender, facts: Facts, now: Instant) -> Decision:
@@ -82,10 +113,11 @@ def record_readings(order: Order, message: ReadingsReported, sender: Sender, fac
         supply = _append(order, supply, reading)
     if not new:
         return Decision(order, "reported before")
+    told = Reading(tuple(r.signed for r in new), message.grant.signed)
     return Decision(
         replace(order, supply=supply),
         f"{supply.last_register_wh - supply.register_wh} Wh after {supply.last_elapsed_s} s",
-        (Send(other_side(order, sender), Reading(tuple(r.signed for r in new), message.grant.signed)),),
+        tuple(Send(terminal, told) for terminal in order.both if terminal != sender.terminal),
         tuple(StoredPart(PartKind.READING, r.digest, r.signed, r.body.number) for r in new),
     )
 
@@ -102,9 +134,9 @@ def begin(
         raise Rejected(Reason.VOUCHER_EXPIRED)
     started = clamp_start_time(receipt.start_time, authorization.not_before_unix_s, now)
     supply = Supply(start.receipt.digest, started, receipt.register_wh, last_register_wh=receipt.register_wh)
-    active = replace(order.to(OrderState.ACTIVE, _end_timer(order, started, settings)), supply=supply)
+    active = replace(order.to(OrderState.ACTIVE, _end_timer(order, started, settings, now)), supply=supply)
     return active, (
-        StoredPart(PartKind.START_RECEIPT, start.receipt.digest, start.receipt.signed),
+        _start_part(start),
         StoredPart(PartKind.DEVICE_GRANT, grant.digest, grant.signed),
     )
 
@@ -112,8 +144,7 @@ def begin(
 def require_start_of(order: Order, start: OpenedStart, grant: Verified[GrantBody]) -> None:
     """Raise unless a start receipt is of this order's voucher, by the offer's device, owned by its provider."""
     receipt, authorization = start.receipt.body, order.authorization
-    if grant.body.owner_id != order.offer.provider_id:
-        raise Rejected(Reason.GRANT_OWNER)
+    require_device_of(order, grant)
     if authorization is None or (receipt.order_id, receipt.device_id, receipt.serial, receipt.epoch, start.voucher_hash) != (
         order.id,
         order.offer.device_id,
@@ -124,9 +155,15 @@ def require_start_of(order: Order, start: OpenedStart, grant: Verified[GrantBody
         raise Rejected(Reason.RECEIPT_FOREIGN)
 
 
+def require_device_of(order: Order, grant: Verified[GrantBody]) -> None:
+    """Raise Rejected{GRANT_OWNER} unless a device belongs to the order's provider."""
+    if order.selected is None or grant.body.owner_id != order.offer.provider_id:
+        raise Rejected(Reason.GRANT_OWNER)
+
+
 def other_side(order: Order, sender: Sender) -> TerminalId:
     """Give the terminal that a report is relayed to."""
-    return order.provider if sender.side is Side.USER else order.user
+    return order.user if sender.side is Side.PROVIDER else order.provider
 
 
 def _require_as_selected(order: Order, message: VoucherIssued, now: Instant) -> None:
@@ -149,11 +186,15 @@ def _require_as_selected(order: Order, message: VoucherIssued, now: Instant) -> 
         raise Rejected(Reason.VOUCHER_WINDOW)
 
 
-def _end_timer(order: Order, started: Instant, settings: Settings) -> Timer:
+def _end_timer(order: Order, started: Instant, settings: Settings, now: Instant) -> Timer:
+    """Wait for the end; a start reported when that time has passed is followed by what else its device holds."""
     over = later(started, order.offer.duration_s_max)
-    if order.offer.kind is Kind.BATTERY:
-        return Timer(Wait.RETURN, later(over, order.offer.return_grace_s))
-    return Timer(Wait.END_OF_SUPPLY, later(over, settings.end_grace_s))
+    wait, grace_s = {
+        Kind.BATTERY: (Wait.RETURN, order.offer.return_grace_s),
+        Kind.ENERGY: (Wait.END_OF_SUPPLY, settings.end_grace_s),
+        Kind.SERVICE: (Wait.SETTLEMENT_REQUEST, settings.wait_settlement_request_s),
+    }[order.offer.kind]
+    return Timer(wait, max(later(over, grace_s), later(now, settings.wait_confirmation_s)))
 
 
 def _append(order: Order, supply: Supply, reading: Verified[ReadingBody]) -> Supply:
@@ -171,6 +212,10 @@ def _append(order: Order, supply: Supply, reading: Verified[ReadingBody]) -> Sup
         last_elapsed_s=body.elapsed_s,
         last_register_wh=body.register_wh,
     )
+
+
+def _start_part(start: OpenedStart) -> StoredPart:
+    return StoredPart(PartKind.START_RECEIPT, start.receipt.digest, start.receipt.signed)
 
 
 def _start_note(start: OpenedStart) -> str:

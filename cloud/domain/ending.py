@@ -1,54 +1,31 @@
-"""From the request to end to the charge record, and what silence decides."""
+"""From the request to end to the charge record: how supply and rentals end, and what a provider may say to it."""
 
 from dataclasses import replace
 
-from cloud.domain import ledger
-from cloud.domain.delivery import begin, require_start_of
-from cloud.domain.inbound import EndConfirmedBy, EndReported, EndRequested, TimerFired
-from cloud.domain.matching import close, offers_ran_out, reopen
-from cloud.domain.order import (
-    AssetHold,
-    BillingFacts,
-    Decision,
-    Facts,
-    Order,
-    Send,
-    Sender,
-    SettledNotice,
-    Statements,
-    StoredPart,
-    Timer,
-    Wait,
-)
-from energyshare.bodies import ChargeRecordBody, GrantBody, OpenedEnd, PartHash, SilenceDecisionBody, Verified
-from energyshare.charging import Charge, Evidence, best_basis, charge, lowered
+from cloud.domain.delivery import begin, conflict, require_start_of
+from cloud.domain.inbound import EndConfirmedBy, EndRefusedBy, EndReported, EndRequested
+from cloud.domain.order import Decision, Disputed, Facts, Order, Send, Sender, Side, StoredPart, Timer, Wait
+from cloud.domain.settling import Rest, correct, let_go, settle, until_the_end
+from energyshare.bodies import GrantBody, OpenedEnd, Verified
+from energyshare.charging import Charge, best_basis, charge, lowered
 from energyshare.errors import Reason, Rejected
 from energyshare.messages import ConfirmEnd
-from energyshare.values import ChargeBasis, Instant, Minor, Money, OrderState, PartKind, later
-
-CHARGED_PARTS = (
-    PartKind.OFFER,
-    PartKind.SELECTION,
-    PartKind.VOUCHER,
-    PartKind.ISSUER_GRANT,
-    PartKind.DEVICE_GRANT,
-    PartKind.START_RECEIPT,
-    PartKind.READING,
-    PartKind.END_RECEIPT,
-    PartKind.END_REQUEST,
-    PartKind.END_CONFIRMATION,
-)
-"""What a charge record names, in this order."""
+from energyshare.values import ChargeBasis, Digest, Instant, Kind, Minor, OrderState, PartKind, later
 
 
 def request_end(order: Order, message: EndRequested, sender: Sender, facts: Facts, now: Instant) -> Decision:
-    """Take a user's request to end; with an end receipt it also proves the start."""
-    request = message.request.body
-    given = message.end.receipt.digest if message.end else None
-    if request.order_id != order.id or request.end_receipt_hash != given:
-        raise Rejected(Reason.RECEIPT_FOREIGN)
+    """Take a user's request to end; with an end receipt it also proves the start.
+
+    Another terminal of the account asks from afar: the provider, as owner, may release in its place.
+    """
+    require_not_service(order)
+    if sender.side is Side.ACCOUNT and message.end is None:
+        return _ask_for_another(order, message)
+    _require_about(order, message)
     if message.end is None:
         return _ask_for_receipt(order, message, now)
+    if _starts_otherwise(order, message.end):
+        return _conflicting_end(order, message.end, message.grant)
     ended, parts = _end_by(order, message.end, message.grant, facts, now)
     part = StoredPart(PartKind.END_REQUEST, message.request.digest, message.request.signed)
     asked = replace(ended, end_request_hash=message.request.digest)
@@ -57,86 +34,94 @@ def request_end(order: Order, message: EndRequested, sender: Sender, facts: Fact
 
 def report_end(order: Order, message: EndReported, sender: Sender, facts: Facts, now: Instant) -> Decision:
     """Take an end receipt from the provider."""
+    require_not_service(order)
+    if _starts_otherwise(order, message.end):
+        return _conflicting_end(order, message.end, message.grant)
     ended, parts = _end_by(order, message.end, message.grant, facts, now)
     return _ask_to_confirm(ended, message, message.end, facts, now, parts)
 
 
 def add_end(order: Order, message: EndReported | EndRequested, sender: Sender, facts: Facts, now: Instant) -> Decision:
-    """Take a second report of the end that is being confirmed as nothing new."""
-    if message.end is not None and message.end.receipt.digest != order.end_hash:
-        raise Rejected(Reason.RECEIPT_CONFLICT)
-    return Decision(order, "reported before")
+    """Take a second report of the end that is being confirmed as nothing new; another receipt contradicts it."""
+    require_not_service(order)
+    if message.end is None or message.end.receipt.digest == order.end_hash:
+        return Decision(order, "reported before")
+    return _conflicting_end(order, message.end, message.grant)
+
+
+def end_after_the_end(
+    order: Order, message: EndReported | EndRequested, sender: Sender, facts: Facts, now: Instant
+) -> Decision:
+    """Take an end receipt that comes after the order was over.
+
+    One of an order that ran out still counts. One dated before a battery was charged as not returned, or before a supply was
+    billed on what was known, reverses that by credit. Anything else comes late.
+    """
+    require_not_service(order)
+    if order.authorization is None:
+        raise Rejected(Reason.ORDER_MOVED_ON)
+    if message.end is None:
+        return Decision(order, "came late")
+    if order.bill is not None:
+        return _late_end(order, message.end, message.grant, facts, now)
+    if order.closed_hash is not None or order.supply is not None:
+        return _conflicting_end(order, message.end, message.grant)
+    revived = replace(order, is_unsecured=True)
+    if isinstance(message, EndRequested):
+        return request_end(revived, message, sender, facts, now)
+    return report_end(revived, message, sender, facts, now)
 
 
 def confirm_end(order: Order, message: EndConfirmedBy, sender: Sender, facts: Facts, now: Instant) -> Decision:
     """Stop billing and settle as the provider confirmed; without a receipt it may, and only it, let the readings count."""
+    require_not_service(order)
     confirmation = message.confirmation
+    _require_answer_to(order, confirmation.body.order_id, confirmation.body.end_receipt_hash)
+    part = StoredPart(PartKind.END_CONFIRMATION, confirmation.digest, confirmation.signed)
+    charged = lowered(charge_on_evidence(order, facts), confirmation.body.total_minor_max)
+    return settle(order, charged, facts, now, parts=(part,))
+
+
+def refuse_end(order: Order, message: EndRefusedBy, sender: Sender, facts: Facts, now: Instant) -> Decision:
+    """Settle what the evidence gives; what the provider claims of the deposit on top stays held for a ruling."""
+    require_not_service(order)
+    refusal = message.refusal
+    _require_answer_to(order, refusal.body.order_id, refusal.body.end_receipt_hash)
+    if refusal.body.claimed_minor > order.offer.deposit_minor or order.is_unsecured:
+        raise Rejected(Reason.CLAIM_ABOVE_DEPOSIT, deposit=str(order.offer.deposit_minor))
+    part = StoredPart(PartKind.END_REFUSAL, refusal.digest, refusal.signed)
+    due = Timer(Wait.RULING, later(now, facts.settings.wait_ruling_s))
+    claim = Disputed(Side.PROVIDER, refusal.body.claimed_minor, is_settled=False, reason=refusal.body.reason)
+    rest = Rest(refusal.body.claimed_minor, OrderState.DISPUTED, due, claim)
+    return settle(order, charge_on_evidence(order, facts), facts, now, parts=(part,), rest=rest)
+
+
+def charge_on_evidence(order: Order, facts: Facts, basis: ChargeBasis | None = None) -> Charge:
+    """Derive what an order comes to from its stored evidence, on the best basis unless one is given."""
+    assert facts.billing is not None
+    assert order.supply is not None
+    evidence = until_the_end(facts.billing.evidence, order)
+    return charge(evidence, basis or best_basis(evidence), order.supply.started)
+
+
+def require_not_service(order: Order) -> None:
+    """Raise for a service: it ends by its provider's settlement request."""
+    if order.selected is not None and order.offer.kind is Kind.SERVICE:
+        raise Rejected(Reason.WRONG_STATE, kind="SERVICE", ends="by the provider's settlement request")
+
+
+def _require_about(order: Order, message: EndRequested) -> None:
+    request = message.request.body
+    given = message.end.receipt.digest if message.end else None
+    if request.order_id != order.id or request.end_receipt_hash != given:
+        raise Rejected(Reason.RECEIPT_FOREIGN)
+
+
+def _require_answer_to(order: Order, order_id: bytes, end_receipt_hash: Digest | None) -> None:
     if order.end_hash is None and order.end_request_hash is None:
         raise Rejected(Reason.WRONG_STATE, state=order.state.name)
-    if confirmation.body.order_id != order.id or confirmation.body.end_receipt_hash != order.end_hash:
+    if order_id != order.id or end_receipt_hash != order.end_hash:
         raise Rejected(Reason.CONFIRMATION_FOREIGN)
-    part = StoredPart(PartKind.END_CONFIRMATION, confirmation.digest, confirmation.signed)
-    return settle(order, facts, now, part=part, total_minor_max=confirmation.body.total_minor_max)
-
-
-def wait_ran_out(order: Order, message: TimerFired, sender: None, facts: Facts, now: Instant) -> Decision:
-    """Decide what silence means, by what was waited for."""
-    if order.timer is None or order.timer.wait != message.waited_for or order.timer.due > now:
-        return Decision(order, "moved on")
-    match order.timer.wait:
-        case Wait.OFFERS:
-            return offers_ran_out(order, now)
-        case Wait.OFFER_EXPIRY:
-            return close(order, OrderState.EXPIRED, "OFFERS_EXPIRED", now)
-        case Wait.VOUCHER:
-            return reopen(order, "NO_VOUCHER", now)
-        case Wait.START:
-            closed = close(order, OrderState.EXPIRED, "NOT_STARTED", now)
-            return replace(closed, asset=AssetHold(order.offer.asset_id, None, unknown=True))
-        case Wait.END_OF_SUPPLY | Wait.CONFIRMATION:
-            return settle(order, facts, now, silence=_silence(order, order.timer, now))
-        case Wait.RETURN:
-            return settle(order, facts, now, silence=_silence(order, order.timer, now), basis=ChargeBasis.CAP)
-
-
-def settle(
-    order: Order,
-    facts: Facts,
-    now: Instant,
-    *,
-    part: StoredPart | None = None,
-    total_minor_max: Minor | None = None,
-    silence: SilenceDecisionBody | None = None,
-    basis: ChargeBasis | None = None,
-) -> Decision:
-    """Bill an order from its evidence, pay it from its hold, and free its asset."""
-    billing, supply = facts.billing, order.supply
-    assert billing is not None
-    assert supply is not None
-    evidence = _until_the_end(billing.evidence, order)
-    charged = lowered(charge(evidence, basis or best_basis(evidence), supply.started), total_minor_max)
-    shares = ledger.divide(charged.excl_vat_minor, charged.incl_vat_minor, Minor(0), facts.settings.commission_bp)
-    assert shares.total_minor <= order.hold_minor, (order.id, charged)
-    offer = order.offer
-    transfers = ledger.settle(order.id, order.attempts, order.account_id, offer.provider_id, order.hold_minor, shares, now)
-    parts = (part,) if part else ()
-    record = _charge_record(order, charged, _part_hashes(order, (*billing.parts, *parts), evidence), now)
-    notice = SettledNotice(
-        part.signed if part else None,
-        _signed(billing, PartKind.END_RECEIPT, order.end_hash),
-        next((p.signed for p in billing.parts if p.kind is PartKind.DEVICE_GRANT), None),
-    )
-    paid = Money(charged.currency, shares.total_minor)
-    settled = replace(order.to(OrderState.SETTLED, None), total_minor=shares.total_minor, hold_minor=Minor(0))
-    return Decision(
-        settled,
-        f"{charged.basis.name}: {charged.energy_wh} Wh, {charged.duration_s} s, {paid} paid",
-        (Send(order.user, notice), Send(order.provider, notice)),
-        parts,
-        transfers,
-        AssetHold(offer.asset_id, None, unknown=charged.basis is ChargeBasis.CAP),
-        statements=Statements(record, silence),
-    )
 
 
 def _end_by(
@@ -151,12 +136,54 @@ def _end_by(
     require_start_of(order, end.start, grant)
     supply, receipt = order.supply, end.receipt.body
     assert supply is not None
-    if end.start.receipt.digest != supply.start_hash:
-        raise Rejected(Reason.RECEIPT_CONFLICT)
     if receipt.register_wh < supply.last_register_wh or receipt.elapsed_s < supply.last_elapsed_s:
         raise Rejected(Reason.READING_IMPLAUSIBLE)
-    part = StoredPart(PartKind.END_RECEIPT, end.receipt.digest, end.receipt.signed)
-    return replace(order, end_hash=end.receipt.digest), (*parts, part)
+    return replace(order, end_hash=end.receipt.digest), (*parts, _part_of(end))
+
+
+def _starts_otherwise(order: Order, end: OpenedEnd) -> bool:
+    """Say whether an end receipt repeats another start than the recorded one."""
+    return order.supply is not None and end.start.receipt.digest != order.supply.start_hash
+
+
+def _conflicting_end(order: Order, end: OpenedEnd, grant: Verified[GrantBody] | None) -> Decision:
+    if grant is None:
+        raise Rejected(Reason.GRANT_INVALID)
+    require_start_of(order, end.start, grant)
+    return conflict(order, _part_of(end))
+
+
+def _part_of(end: OpenedEnd) -> StoredPart:
+    return StoredPart(PartKind.END_RECEIPT, end.receipt.digest, end.receipt.signed)
+
+
+def _late_end(order: Order, end: OpenedEnd, grant: Verified[GrantBody] | None, facts: Facts, now: Instant) -> Decision:
+    """Bill an order again by an end receipt that was not known, where that is less."""
+    assert order.bill is not None
+    assert facts.billing is not None
+    known = {part.digest for part in facts.billing.parts if part.kind is PartKind.END_RECEIPT}
+    if end.receipt.digest in known:
+        return Decision(order, "came late")
+    if known or _starts_otherwise(order, end):
+        return _conflicting_end(order, end, grant)
+    ended, parts = _end_by(order, end, grant, facts, now)
+    if order.state is not OrderState.SETTLED or end.receipt.body.end_time > order.bill.settled:
+        return _kept(order, "an end receipt dated after the bill is kept", parts, now)
+    billing = replace(facts.billing, evidence=replace(facts.billing.evidence, end=end.receipt.body))
+    charged = charge_on_evidence(ended, replace(facts, billing=billing))
+    if charged.incl_vat_minor <= order.bill.incl_vat_minor:
+        return correct(ended, charged, replace(facts, billing=billing), now, parts=parts, deposit_claimed=Minor(0))
+    if not order.bill.deposit_claimed_minor:
+        return _kept(order, "an end receipt that would bill more is kept", parts, now)
+    as_billed = charge_on_evidence(order, facts, order.bill.evidence_basis)
+    return correct(order, as_billed, facts, now, parts=parts, deposit_claimed=Minor(0))
+
+
+def _kept(order: Order, note: str, parts: tuple[StoredPart, ...], now: Instant) -> Decision:
+    """Keep an end receipt beside the bill; a deposit that waits goes back, for what it stands for has come back."""
+    if order.timer is not None and order.timer.wait is Wait.NOT_RETURNED:
+        return let_go(order, f"{note}; the deposit goes back", now, parts)
+    return Decision(order, note, parts=parts)
 
 
 def _ask_to_confirm(
@@ -192,59 +219,11 @@ def _ask_for_receipt(order: Order, message: EndRequested, now: Instant) -> Decis
     return Decision(asked, "the device's receipt is waited for", (Send(order.provider, ask),), (part,))
 
 
-def _until_the_end(evidence: Evidence, order: Order) -> Evidence:
-    """Leave out readings past the end receipt, or past the arrival of a request to end that came without one."""
-    end = evidence.end
-    if end is not None:
-        within = (r for r in evidence.readings if r.elapsed_s <= end.elapsed_s and r.register_wh <= end.register_wh)
-        return replace(evidence, readings=tuple(within))
-    if order.ending_since is None or order.supply is None:
-        return evidence
-    until_s = (order.ending_since - order.supply.started) // 1_000_000 + 1
-    return replace(evidence, readings=tuple(r for r in evidence.readings if r.elapsed_s <= until_s))
-
-
-def _part_hashes(order: Order, parts: tuple[StoredPart, ...], evidence: Evidence) -> tuple[PartHash, ...]:
-    """Name the parts that a bill follows from: one of each kind, of readings the last one used."""
-    chosen = {
-        PartKind.OFFER: order.selected,
-        PartKind.SELECTION: order.selection_hash,
-        PartKind.END_RECEIPT: order.end_hash,
-        PartKind.END_REQUEST: order.end_request_hash,
-    }
-
-    def is_used(part: StoredPart) -> bool:
-        if part.kind is PartKind.READING:
-            return part.number == len(evidence.readings)
-        return part.kind in CHARGED_PARTS and part.digest == chosen.get(part.kind, part.digest)
-
-    return tuple(PartHash(p.kind, p.digest) for p in sorted(filter(is_used, parts), key=lambda p: p.kind))
-
-
-def _charge_record(order: Order, charged: Charge, parts: tuple[PartHash, ...], now: Instant) -> ChargeRecordBody:
-    return ChargeRecordBody(
-        order_id=order.id,
-        kind=order.offer.kind,
-        provider_id=order.offer.provider_id,
-        currency=charged.currency,
-        basis=charged.basis,
-        parts=parts,
-        start_time=charged.start_time,
-        duration_s=charged.duration_s,
-        energy_wh=charged.energy_wh,
-        lines=charged.lines,
-        excl_vat_minor=charged.excl_vat_minor,
-        incl_vat_minor=charged.incl_vat_minor,
-        deposit_claimed_minor=Minor(0),
-        hold_minor=order.hold_minor,
-        settled_time=now,
-        corrects_hash=None,
-    )
-
-
-def _silence(order: Order, timer: Timer, now: Instant) -> SilenceDecisionBody:
-    return SilenceDecisionBody(order.id, timer.wait, timer.due, now)
-
-
-def _signed(billing: BillingFacts, kind: PartKind, digest: bytes | None) -> bytes | None:
-    return next((p.signed for p in billing.parts if p.kind is kind and p.digest == digest), None)
+def _ask_for_another(order: Order, message: EndRequested) -> Decision:
+    """Pass on a request of another terminal than the holder's: it is no evidence, but the owner may release by it."""
+    if message.request.body.order_id != order.id or message.request.body.end_receipt_hash is not None:
+        raise Rejected(Reason.RECEIPT_FOREIGN)
+    if order.supply is None or order.timer is None:
+        raise Rejected(Reason.WRONG_STATE, state=order.state.name)
+    ask = ConfirmEnd(message.request.signed, None, order.timer.due, None, message.request.key)
+    return Decision(order, "another terminal of the account asks to end", (Send(order.provider, ask),))

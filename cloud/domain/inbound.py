@@ -8,20 +8,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from energyshare.bodies import (
+    AmendmentAnswerBody,
+    AmendmentBody,
     EndConfirmationBody,
+    EndRefusalBody,
     EndRequestBody,
     GrantBody,
+    NotReturnedBody,
     OfferBody,
     OpenedEnd,
     OpenedStart,
     OpenedVoucher,
     ReadingBody,
     SelectionBody,
+    SerialClosedBody,
+    SettlementAnswerBody,
+    SettlementRequestBody,
     Verified,
 )
 from energyshare.errors import Reason
-from energyshare.messages import Cancel, Declined, Demand, Inventory, VoucherRejected, Withdrawn
-from energyshare.values import Instant, PublicKey
+from energyshare.messages import Cancel, Declined, Demand, Dispute, Inventory, VoucherRejected, Withdrawn
+from energyshare.values import Instant, Minor, PublicKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,69 @@ class EndConfirmedBy:
 
 
 @dataclass(frozen=True, slots=True)
+class EndRefusedBy:
+    """A provider's claim on top of a bill."""
+
+    refusal: Verified[EndRefusalBody]
+
+
+@dataclass(frozen=True, slots=True)
+class NotReturnedStated:
+    """A provider's statement that a battery did not come back."""
+
+    statement: Verified[NotReturnedBody]
+
+
+@dataclass(frozen=True, slots=True)
+class SerialClosedReported:
+    """A device's statement that a voucher was burned unused, from either side."""
+
+    statement: Verified[SerialClosedBody]
+    grant: Verified[GrantBody]
+
+
+@dataclass(frozen=True, slots=True)
+class AmendmentProposed:
+    """A provider's proposal of extra work."""
+
+    amendment: Verified[AmendmentBody]
+
+
+@dataclass(frozen=True, slots=True)
+class AmendmentAnswered:
+    """A user's answer to it."""
+
+    answer: Verified[AmendmentAnswerBody]
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementRequested:
+    """A provider's request to settle a service."""
+
+    request: Verified[SettlementRequestBody]
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementAnswered:
+    """A user's answer to it: nothing disputed, or an amount."""
+
+    answer: Verified[SettlementAnswerBody]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestAcknowledged:
+    """The user's terminal holds the settlement request; noticed by the processor."""
+
+
+@dataclass(frozen=True, slots=True)
+class RulingMade:
+    """The operator's ruling: what the user pays of the disputed part."""
+
+    charged_minor: Minor
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """A message that was found wrong before any order was looked at."""
 
@@ -116,7 +186,17 @@ OrderMessage = (
     | EndRequested
     | EndReported
     | EndConfirmedBy
+    | EndRefusedBy
+    | NotReturnedStated
+    | SerialClosedReported
+    | AmendmentProposed
+    | AmendmentAnswered
+    | SettlementRequested
+    | SettlementAnswered
+    | RequestAcknowledged
     | Cancel
+    | Dispute
+    | RulingMade
     | TimerFired
 )
 """What an order decides on; the table of `cloud.domain.lifecycle` is total over it."""

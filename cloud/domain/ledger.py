@@ -1,16 +1,19 @@
 """Double entry: accounts, immutable transfers, holds that are pending until posted or voided.
 
-An account is named by its kind and owner (`user:…`, `provider:…`, `escrow:…`), the platform's own by kind alone. A hold is a
-PENDING transfer from a user's account to its order's escrow; POST_PENDING moves what is due of it and frees the rest,
-VOID_PENDING frees all. Laws, kept when writing and checked again when reading: debits equal credits; no user account below
-its limit; pending equals the open holds; the escrow of a finished order is 0; each settled order has one original charge
-record. User and provider accounts carry a balance; the platform's are summed from their rows.
+An account is named by its kind and owner (`user:…`, `provider:…`, `receivable:…`, `escrow:…`), the platform's own by kind
+alone. A hold is a PENDING transfer to an order's escrow, from the user's account or, for a dispute of a settled bill, from the
+provider's; POST_PENDING moves what is due of it and frees the rest, VOID_PENDING frees all. What a user owes without a hold is
+debited to its receivable account, and collected from its wallet as soon as something is in it. Laws, kept when writing and
+checked again when reading: debits equal credits; no user account below its limit; pending equals the open holds; escrow is
+empty; each settled order has one original charge record. User, provider and receivable accounts carry a balance; the
+platform's are summed from their rows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NewType
+from uuid import UUID
 
 from energyshare.errors import Reason, Rejected
 from energyshare.values import MINOR_MAX, AccountId, Instant, Minor, OrderId, ProviderId, id_text
@@ -62,6 +65,11 @@ class Balance:
         """What can be spent or paid out."""
         return self.credits_minor - self.debits_minor - self.held_minor
 
+    @property
+    def owed_minor(self) -> Minor:
+        """What is owed on a receivable account."""
+        return Minor(self.debits_minor - self.credits_minor)
+
 
 def user_account(account: AccountId) -> LedgerAccount:
     """Name a user's account."""
@@ -73,6 +81,11 @@ def provider_account(provider: ProviderId) -> LedgerAccount:
     return LedgerAccount(f"provider:{id_text(provider)}")
 
 
+def receivable_account(account: AccountId) -> LedgerAccount:
+    """Name the account of what a user owes."""
+    return LedgerAccount(f"receivable:{id_text(account)}")
+
+
 def escrow_account(order: OrderId) -> LedgerAccount:
     """Name an order's escrow."""
     return LedgerAccount(f"escrow:{id_text(order)}")
@@ -80,11 +93,13 @@ def escrow_account(order: OrderId) -> LedgerAccount:
 
 def has_balance(account: LedgerAccount) -> bool:
     """Say whether an account's balance is kept when writing."""
-    return account.startswith(("user:", "provider:"))
+    return account.startswith(("user:", "provider:", "receivable:"))
 
 
 def apply(balances: Mapping[LedgerAccount, Balance], transfer: Transfer) -> dict[LedgerAccount, Balance]:
     """Give the balances that a transfer changes.
+
+    A provider's account may fall below 0 by a correction, not by a hold.
 
     Raises: Rejected{INSUFFICIENT_FUNDS} when a user's account would fall below 0, {AMOUNT_TOO_LARGE} past 10^15.
     """
@@ -95,7 +110,7 @@ def apply(balances: Mapping[LedgerAccount, Balance], transfer: Transfer) -> dict
         before = changed.get(transfer.credit) or balances.get(transfer.credit, Balance(transfer.credit))
         changed[transfer.credit] = replace(before, credits_minor=before.credits_minor + transfer.amount_minor)
     for balance in changed.values():
-        _require_lawful(balance)
+        _require_lawful(balance, transfer.flag)
     return changed
 
 
@@ -115,8 +130,9 @@ def _debited(balance: Balance, transfer: Transfer) -> Balance:
             return replace(balance, held_minor=balance.held_minor - transfer.hold_minor)
 
 
-def _require_lawful(balance: Balance) -> None:
-    if balance.available_minor < 0:
+def _require_lawful(balance: Balance, flag: Flag) -> None:
+    is_limited = balance.account.startswith("user:") or flag is Flag.PENDING
+    if is_limited and balance.available_minor < 0:
         raise Rejected(Reason.INSUFFICIENT_FUNDS)
     if max(balance.credits_minor, balance.debits_minor, balance.held_minor) > MINOR_MAX:
         raise Rejected(Reason.AMOUNT_TOO_LARGE)
@@ -128,91 +144,122 @@ def transfer_id(order: OrderId, step: str) -> TransferId:
     return TransferId(f"{id_text(order)}/{step}")
 
 
-def hold(order: OrderId, attempt: int, account: AccountId, amount: Minor, now: Instant) -> Transfer:
-    """Hold an amount of a user's account for an order."""
-    return Transfer(
-        transfer_id(order, f"hold-{attempt}"),
-        order,
-        now,
-        user_account(account),
-        escrow_account(order),
-        amount,
-        Flag.PENDING,
-        "HOLD",
-    )
+def hold(order: OrderId, number: int, account: LedgerAccount, amount: Minor, now: Instant) -> Transfer:
+    """Hold an amount for an order; `number` counts its holds."""
+    step = transfer_id(order, f"hold-{number}")
+    return Transfer(step, order, now, account, escrow_account(order), amount, Flag.PENDING, "HOLD")
 
 
-def void(order: OrderId, attempt: int, account: AccountId, amount: Minor, now: Instant) -> Transfer:
+def void(order: OrderId, number: int, account: LedgerAccount, held: Minor, now: Instant) -> Transfer:
     """Free a hold."""
+    return _ended(order, number, account, held, Minor(0), Flag.VOID_PENDING, "RELEASE", now)
+
+
+def post(order: OrderId, number: int, account: LedgerAccount, held: Minor, due: Minor, now: Instant) -> Transfer:
+    """Move what is due of a hold to the order's escrow and free the rest; with nothing due all is freed."""
+    if due == 0:
+        return void(order, number, account, held, now)
+    reason = "CHARGE" if account.startswith("user:") else "EARNING_BACK"
+    return _ended(order, number, account, held, due, Flag.POST_PENDING, reason, now)
+
+
+def _ended(
+    order: OrderId, number: int, account: LedgerAccount, held: Minor, amount: Minor, flag: Flag, reason: str, now: Instant
+) -> Transfer:
     return Transfer(
-        transfer_id(order, f"void-{attempt}"),
+        transfer_id(order, f"{'void' if flag is Flag.VOID_PENDING else 'post'}-{number}"),
         order,
         now,
-        user_account(account),
+        account,
         escrow_account(order),
-        Minor(0),
-        Flag.VOID_PENDING,
-        "RELEASE",
-        transfer_id(order, f"hold-{attempt}"),
         amount,
+        flag,
+        reason,
+        transfer_id(order, f"hold-{number}"),
+        held,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How a settled amount is divided; deposits bear neither commission nor VAT."""
+    """How a settled amount is divided; deposits bear neither commission nor VAT. A correction's may be below zero."""
 
-    provider_minor: Minor
-    commission_minor: Minor
-    vat_minor: Minor
+    provider_minor: int
+    commission_minor: int
+    vat_minor: int
 
     @property
     def total_minor(self) -> Minor:
         """What the user pays."""
         return Minor(self.provider_minor + self.commission_minor + self.vat_minor)
 
+    def __sub__(self, other: "Shares") -> "Shares":
+        return Shares(
+            self.provider_minor - other.provider_minor,
+            self.commission_minor - other.commission_minor,
+            self.vat_minor - other.vat_minor,
+        )
+
+
+NOTHING = Shares(0, 0, 0)
+
 
 def divide(excl_vat_minor: Minor, incl_vat_minor: Minor, deposit_claimed_minor: Minor, commission_bp: int) -> Shares:
     """Divide a bill: commission half-up on the amount without VAT, the provider gets the rest."""
     commission = (excl_vat_minor * commission_bp * 2 + 10_000) // 20_000
     return Shares(
-        Minor(excl_vat_minor - commission + deposit_claimed_minor),
-        Minor(commission),
-        Minor(incl_vat_minor - excl_vat_minor),
+        excl_vat_minor - commission + deposit_claimed_minor,
+        commission,
+        incl_vat_minor - excl_vat_minor,
     )
 
 
-def settle(
-    order: OrderId, attempt: int, account: AccountId, provider: ProviderId, held: Minor, shares: Shares, now: Instant
-) -> tuple[Transfer, ...]:
-    """Post what is due of a hold and move it from escrow to where it belongs; escrow ends at 0. What was free moves nothing."""
-    if held == 0:
-        return ()
-    if shares.total_minor == 0:
-        return (void(order, attempt, account, held, now),)
-    escrow = escrow_account(order)
-    posted = Transfer(
-        transfer_id(order, f"post-{attempt}"),
-        order,
-        now,
-        user_account(account),
-        escrow,
-        shares.total_minor,
-        Flag.POST_PENDING,
-        "CHARGE",
-        transfer_id(order, f"hold-{attempt}"),
-        held,
-    )
+def pay_out(order: OrderId, bill: int, provider: ProviderId, shares: Shares, now: Instant) -> tuple[Transfer, ...]:
+    """Move an order's shares from its escrow to where they belong; shares below zero come back. `bill` counts its records."""
     targets = (
         ("provider", provider_account(provider), shares.provider_minor, "EARNING"),
         ("commission", COMMISSION, shares.commission_minor, "COMMISSION"),
         ("vat", VAT, shares.vat_minor, "VAT"),
     )
-    return (
-        posted,
-        *(
-            Transfer(transfer_id(order, step), order, now, escrow, target, amount, Flag.POSTED, reason)
-            for step, target, amount, reason in targets
-            if amount
-        ),
-    )
+    escrow = escrow_account(order)
+    moved = []
+    for step, target, amount, reason in targets:
+        step_id = transfer_id(order, step if bill == 1 else f"{step}-{bill}")
+        if amount > 0:
+            moved.append(Transfer(step_id, order, now, escrow, target, Minor(amount), Flag.POSTED, reason))
+        elif amount < 0:
+            moved.append(Transfer(step_id, order, now, target, escrow, Minor(-amount), Flag.POSTED, f"{reason}_BACK"))
+    return tuple(sorted(moved, key=lambda transfer: transfer.debit == escrow))  # what comes back arrives first
+
+
+def refund(order: OrderId, bill: int, account: AccountId, amount: Minor, now: Instant) -> Transfer:
+    """Give an amount back from an order's escrow to its user."""
+    step = transfer_id(order, f"refund-{bill}")
+    return Transfer(step, order, now, escrow_account(order), user_account(account), amount, Flag.POSTED, "REFUND")
+
+
+def owe(order: OrderId, bill: int, account: AccountId, amount: Minor, now: Instant) -> Transfer:
+    """Book an amount that no hold covers as owed."""
+    step = transfer_id(order, f"owed-{bill}")
+    return Transfer(step, order, now, receivable_account(account), escrow_account(order), amount, Flag.POSTED, "RECEIVABLE")
+
+
+def wallets_of(moved: Iterable[Transfer]) -> dict[AccountId, Transfer]:
+    """Name the users whose wallets or debts were touched, each with the last transfer that did."""
+    touched = ((account.partition(":"), transfer) for transfer in moved for account in (transfer.debit, transfer.credit))
+    return {AccountId(UUID(owner).bytes): by for (kind, _, owner), by in touched if kind in ("user", "receivable")}
+
+
+def collections(balances: Mapping[LedgerAccount, Balance], moved: Iterable[Transfer]) -> Iterator[Transfer]:
+    """Pay what users owe from what transfers have left in their wallets."""
+    for account, by in wallets_of(moved).items():
+        owed = balances[receivable_account(account)].owed_minor
+        amount = Minor(min(owed, balances[user_account(account)].available_minor))
+        if amount > 0:
+            yield collect(TransferId(f"{by.id}/collected"), by.order_id, account, amount, by.at)
+
+
+def collect(step: TransferId, order: OrderId | None, account: AccountId, amount: Minor, now: Instant) -> Transfer:
+    """Pay what a user owes from its wallet."""
+    user, owed = user_account(account), receivable_account(account)
+    return Transfer(step, order, now, user, owed, amount, Flag.POSTED, "COLLECTION")

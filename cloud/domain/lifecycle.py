@@ -1,6 +1,6 @@
 """The life cycle of an order: one table, total over state and message.
 
-    DEMANDED → SELECTED → AUTHORIZED → ACTIVE → ENDING → SETTLED, and CANCELLED, EXPIRED
+    DEMANDED → SELECTED → AUTHORIZED → ACTIVE → ENDING → SETTLED, and CANCELLED, EXPIRED, DISPUTED
 
 Each entry of `TABLE` is an `Effect` (what it does, and where it may lead), a refusal with its reason, or `STALE`: the message
 comes late and changes nothing. docs/order-states.md is drawn from it. `decide` looks a message up, checks that its sender may
@@ -11,22 +11,31 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
-from cloud.domain import delivery, ending, matching
+from cloud.domain import cancelling, delivery, disputes, ending, matching, returning, service, silence
 from cloud.domain.inbound import (
+    AmendmentAnswered,
+    AmendmentProposed,
     EndConfirmedBy,
+    EndRefusedBy,
     EndReported,
     EndRequested,
+    NotReturnedStated,
     OfferMade,
     OrderMessage,
     ReadingsReported,
+    RequestAcknowledged,
+    RulingMade,
     SelectionMade,
+    SerialClosedReported,
+    SettlementAnswered,
+    SettlementRequested,
     StartReported,
     TimerFired,
     VoucherIssued,
 )
 from cloud.domain.order import Decision, Facts, Order, Sender, Side
 from energyshare.errors import Reason, Rejected
-from energyshare.messages import Cancel, Declined, Demand, VoucherRejected, Withdrawn
+from energyshare.messages import Cancel, Declined, Demand, Dispute, VoucherRejected, Withdrawn
 from energyshare.values import Instant, OrderState
 
 S = OrderState
@@ -49,46 +58,127 @@ class Stale:
 STALE = Stale()
 Entry = Effect | Reason | Stale
 
+U, P, A = Side.USER, Side.PROVIDER, Side.ACCOUNT
+
 SIDES: Mapping[type, frozenset[Side]] = {
-    Demand: frozenset({Side.USER}),
-    OfferMade: frozenset({Side.PROVIDER}),
-    Declined: frozenset({Side.PROVIDER}),
-    Withdrawn: frozenset({Side.PROVIDER}),
-    SelectionMade: frozenset({Side.USER}),
-    VoucherIssued: frozenset({Side.PROVIDER}),
-    VoucherRejected: frozenset({Side.USER}),
-    StartReported: frozenset({Side.USER, Side.PROVIDER}),
-    ReadingsReported: frozenset({Side.USER, Side.PROVIDER}),
-    EndRequested: frozenset({Side.USER}),
-    EndReported: frozenset({Side.PROVIDER}),
-    EndConfirmedBy: frozenset({Side.PROVIDER}),
-    Cancel: frozenset({Side.USER, Side.PROVIDER}),
+    Demand: frozenset({U}),
+    OfferMade: frozenset({P}),
+    Declined: frozenset({P}),
+    Withdrawn: frozenset({P}),
+    SelectionMade: frozenset({U}),
+    VoucherIssued: frozenset({P}),
+    VoucherRejected: frozenset({U}),
+    StartReported: frozenset({U, P}),
+    ReadingsReported: frozenset({U, P}),
+    EndRequested: frozenset({U, A}),
+    EndReported: frozenset({P}),
+    EndConfirmedBy: frozenset({P}),
+    EndRefusedBy: frozenset({P}),
+    NotReturnedStated: frozenset({P}),
+    SerialClosedReported: frozenset({U, P}),
+    AmendmentProposed: frozenset({P}),
+    AmendmentAnswered: frozenset({U}),
+    SettlementRequested: frozenset({P}),
+    SettlementAnswered: frozenset({U}),
+    RequestAcknowledged: frozenset(),
+    Cancel: frozenset({U, P, A}),
+    Dispute: frozenset({U, A}),
+    RulingMade: frozenset({Side.OPERATOR}),
     TimerFired: frozenset(),
 }
-"""Who may send what."""
+"""Who may send what; ACCOUNT is another terminal of the user's account."""
 
-ONLY_THE_SELECTED = (VoucherIssued, StartReported, ReadingsReported, EndReported, EndConfirmedBy)
+ONLY_THE_SELECTED = (
+    VoucherIssued,
+    StartReported,
+    ReadingsReported,
+    EndReported,
+    EndConfirmedBy,
+    EndRefusedBy,
+    NotReturnedStated,
+    SerialClosedReported,
+    AmendmentProposed,
+    SettlementRequested,
+)
 """What a provider may send only when its offer is the selected one."""
 
-_ENDED: Mapping[type, Entry] = {
+_NOT_YET: Mapping[type, Entry] = {
+    StartReported: Reason.WRONG_STATE,
+    ReadingsReported: Reason.WRONG_STATE,
+    EndRequested: Reason.WRONG_STATE,
+    EndReported: Reason.WRONG_STATE,
+    EndConfirmedBy: Reason.WRONG_STATE,
+    EndRefusedBy: Reason.WRONG_STATE,
+    NotReturnedStated: Reason.WRONG_STATE,
+    SerialClosedReported: Reason.WRONG_STATE,
+    AmendmentProposed: Reason.WRONG_STATE,
+    AmendmentAnswered: Reason.WRONG_STATE,
+    SettlementRequested: Reason.WRONG_STATE,
+    SettlementAnswered: Reason.WRONG_STATE,
+    RequestAcknowledged: STALE,
+    Dispute: Reason.WRONG_STATE,
+    RulingMade: Reason.WRONG_STATE,
+}
+"""What can't be before a voucher is out."""
+
+_CHOSEN: Mapping[type, Entry] = {
     Demand: Reason.ORDER_EXISTS,
     OfferMade: Reason.ORDER_MOVED_ON,
     Declined: STALE,
-    Withdrawn: STALE,
-    SelectionMade: Reason.ORDER_MOVED_ON,
+    Withdrawn: Reason.ORDER_MOVED_ON,
+    SelectionMade: Reason.WRONG_STATE,
     VoucherIssued: Reason.ORDER_MOVED_ON,
     VoucherRejected: STALE,
-    StartReported: Reason.ORDER_MOVED_ON,
+}
+"""What belongs before the selection or the voucher, once that is past."""
+
+_OVER: Mapping[type, Entry] = {
+    **_CHOSEN,
+    Withdrawn: STALE,
+    SelectionMade: Reason.ORDER_MOVED_ON,
     ReadingsReported: Reason.ORDER_MOVED_ON,
-    EndRequested: Reason.ORDER_MOVED_ON,
-    EndReported: Reason.ORDER_MOVED_ON,
     EndConfirmedBy: Reason.ORDER_MOVED_ON,
+    EndRefusedBy: Reason.ORDER_MOVED_ON,
+    NotReturnedStated: Reason.ORDER_MOVED_ON,
+    AmendmentProposed: Reason.ORDER_MOVED_ON,
+    AmendmentAnswered: Reason.ORDER_MOVED_ON,
+    SettlementRequested: Reason.ORDER_MOVED_ON,
+    SettlementAnswered: Reason.ORDER_MOVED_ON,
+    RequestAcknowledged: STALE,
     Cancel: Reason.ORDER_MOVED_ON,
+    Dispute: Reason.WRONG_STATE,
+    RulingMade: Reason.WRONG_STATE,
     TimerFired: STALE,
 }
 
+
+def _unused(state: OrderState) -> Mapping[type, Entry]:
+    """Give the row of orders that ended with nothing to bill: what a device signed in its voucher's window still counts."""
+    return {
+        **_OVER,
+        StartReported: Effect(delivery.start_after_the_end, (S.ACTIVE, state)),
+        EndRequested: Effect(ending.end_after_the_end, (S.ENDING, state)),
+        EndReported: Effect(ending.end_after_the_end, (S.ENDING, state)),
+        SerialClosedReported: Effect(cancelling.close_serial_after_the_end, (state,)),
+    }
+
+
+def _billed(state: OrderState) -> Mapping[type, Entry]:
+    """Give what orders that have a bill have in common: a device's word may correct it, or contradict the device."""
+    return {
+        **_OVER,
+        StartReported: Effect(delivery.confirm_same_start, (state,)),
+        ReadingsReported: STALE,
+        EndRequested: Effect(ending.end_after_the_end, (state,)),
+        EndReported: Effect(ending.end_after_the_end, (state,)),
+        EndConfirmedBy: STALE,
+        SerialClosedReported: Effect(cancelling.contradict_start, (state,)),
+    }
+
+
 TABLE: Mapping[OrderState, Mapping[type, Entry]] = {
     S.DEMANDED: {
+        **_NOT_YET,
         Demand: Reason.ORDER_EXISTS,
         OfferMade: Effect(matching.take_offer, (S.DEMANDED,)),
         Declined: Effect(matching.relay_decline, (S.DEMANDED,)),
@@ -96,93 +186,93 @@ TABLE: Mapping[OrderState, Mapping[type, Entry]] = {
         SelectionMade: Effect(matching.select, (S.SELECTED,)),
         VoucherIssued: Reason.ORDER_MOVED_ON,
         VoucherRejected: STALE,
-        StartReported: Reason.WRONG_STATE,
-        ReadingsReported: Reason.WRONG_STATE,
-        EndRequested: Reason.WRONG_STATE,
-        EndReported: Reason.WRONG_STATE,
-        EndConfirmedBy: Reason.WRONG_STATE,
         Cancel: Effect(matching.cancel, (S.CANCELLED, S.DEMANDED)),
-        TimerFired: Effect(ending.wait_ran_out, (S.DEMANDED, S.EXPIRED)),
+        TimerFired: Effect(silence.wait_ran_out, (S.DEMANDED, S.EXPIRED)),
     },
     S.SELECTED: {
-        Demand: Reason.ORDER_EXISTS,
-        OfferMade: Reason.ORDER_MOVED_ON,
-        Declined: STALE,
-        Withdrawn: Reason.ORDER_MOVED_ON,
-        SelectionMade: Reason.WRONG_STATE,
+        **_NOT_YET,
+        **_CHOSEN,
         VoucherIssued: Effect(delivery.authorize, (S.AUTHORIZED,)),
         VoucherRejected: Reason.WRONG_STATE,
-        StartReported: Reason.WRONG_STATE,
-        ReadingsReported: Reason.WRONG_STATE,
-        EndRequested: Reason.WRONG_STATE,
-        EndReported: Reason.WRONG_STATE,
-        EndConfirmedBy: Reason.WRONG_STATE,
         Cancel: Effect(matching.cancel, (S.CANCELLED, S.DEMANDED, S.EXPIRED, S.SELECTED)),
-        TimerFired: Effect(ending.wait_ran_out, (S.DEMANDED, S.EXPIRED, S.SELECTED)),
+        TimerFired: Effect(silence.wait_ran_out, (S.DEMANDED, S.EXPIRED, S.SELECTED)),
     },
     S.AUTHORIZED: {
-        Demand: Reason.ORDER_EXISTS,
-        OfferMade: Reason.ORDER_MOVED_ON,
-        Declined: STALE,
-        Withdrawn: Reason.ORDER_MOVED_ON,
-        SelectionMade: Reason.WRONG_STATE,
-        VoucherIssued: Reason.ORDER_MOVED_ON,
+        **_NOT_YET,
+        **_CHOSEN,
         VoucherRejected: Effect(delivery.note_voucher_rejected, (S.AUTHORIZED,)),
         StartReported: Effect(delivery.activate, (S.ACTIVE,)),
-        ReadingsReported: Reason.WRONG_STATE,
         EndRequested: Effect(ending.request_end, (S.ENDING,)),
         EndReported: Effect(ending.report_end, (S.ENDING,)),
-        EndConfirmedBy: Reason.WRONG_STATE,
-        Cancel: Reason.WRONG_STATE,
-        TimerFired: Effect(ending.wait_ran_out, (S.EXPIRED, S.AUTHORIZED)),
+        SerialClosedReported: Effect(cancelling.close_serial, (S.CANCELLED,)),
+        AmendmentProposed: Effect(service.propose, (S.AUTHORIZED,)),
+        AmendmentAnswered: Effect(service.answer, (S.AUTHORIZED,)),
+        Cancel: Effect(cancelling.ask_to_cancel, (S.AUTHORIZED,)),
+        TimerFired: Effect(silence.wait_ran_out, (S.EXPIRED, S.CANCELLED, S.AUTHORIZED)),
     },
     S.ACTIVE: {
-        Demand: Reason.ORDER_EXISTS,
-        OfferMade: Reason.ORDER_MOVED_ON,
-        Declined: STALE,
-        Withdrawn: Reason.ORDER_MOVED_ON,
-        SelectionMade: Reason.WRONG_STATE,
-        VoucherIssued: Reason.ORDER_MOVED_ON,
-        VoucherRejected: STALE,
+        **_NOT_YET,
+        **_CHOSEN,
         StartReported: Effect(delivery.confirm_same_start, (S.ACTIVE,)),
         ReadingsReported: Effect(delivery.record_readings, (S.ACTIVE,)),
         EndRequested: Effect(ending.request_end, (S.ENDING, S.ACTIVE)),
-        EndReported: Effect(ending.report_end, (S.ENDING,)),
+        EndReported: Effect(ending.report_end, (S.ENDING, S.ACTIVE)),
         EndConfirmedBy: Effect(ending.confirm_end, (S.SETTLED,)),
+        EndRefusedBy: Effect(ending.refuse_end, (S.DISPUTED,)),
+        NotReturnedStated: Effect(returning.state_not_returned, (S.SETTLED,)),
+        SerialClosedReported: Effect(cancelling.contradict_start, (S.ACTIVE,)),
+        AmendmentProposed: Effect(service.propose, (S.ACTIVE,)),
+        AmendmentAnswered: Effect(service.answer, (S.ACTIVE,)),
+        SettlementRequested: Effect(service.request_settlement, (S.ENDING,)),
         Cancel: Reason.WRONG_STATE,
-        TimerFired: Effect(ending.wait_ran_out, (S.SETTLED, S.ACTIVE)),
+        TimerFired: Effect(silence.wait_ran_out, (S.SETTLED, S.CANCELLED, S.ACTIVE)),
     },
     S.ENDING: {
-        Demand: Reason.ORDER_EXISTS,
-        OfferMade: Reason.ORDER_MOVED_ON,
-        Declined: STALE,
-        Withdrawn: Reason.ORDER_MOVED_ON,
-        SelectionMade: Reason.WRONG_STATE,
-        VoucherIssued: Reason.ORDER_MOVED_ON,
-        VoucherRejected: STALE,
+        **_NOT_YET,
+        **_CHOSEN,
         StartReported: Effect(delivery.confirm_same_start, (S.ENDING,)),
         ReadingsReported: Effect(delivery.record_readings, (S.ENDING,)),
         EndRequested: Effect(ending.add_end, (S.ENDING,)),
         EndReported: Effect(ending.add_end, (S.ENDING,)),
         EndConfirmedBy: Effect(ending.confirm_end, (S.SETTLED,)),
+        EndRefusedBy: Effect(ending.refuse_end, (S.DISPUTED,)),
+        SerialClosedReported: Effect(cancelling.contradict_start, (S.ENDING,)),
+        SettlementAnswered: Effect(service.answer_settlement, (S.SETTLED, S.DISPUTED)),
+        RequestAcknowledged: Effect(service.note_acknowledged, (S.ENDING,)),
         Cancel: Reason.WRONG_STATE,
-        TimerFired: Effect(ending.wait_ran_out, (S.SETTLED, S.ENDING)),
+        TimerFired: Effect(silence.wait_ran_out, (S.SETTLED, S.ENDING)),
     },
     S.SETTLED: {
-        **_ENDED,
-        StartReported: STALE,
-        ReadingsReported: STALE,
-        EndRequested: STALE,
-        EndReported: STALE,
-        EndConfirmedBy: STALE,
+        **_billed(S.SETTLED),
+        NotReturnedStated: Effect(returning.state_not_returned, (S.SETTLED,)),
+        Dispute: Effect(disputes.dispute, (S.DISPUTED,)),
+        TimerFired: Effect(silence.wait_ran_out, (S.SETTLED,)),
     },
-    S.DISPUTED: _ENDED,
-    S.CANCELLED: _ENDED,
-    S.EXPIRED: _ENDED,
+    S.DISPUTED: {
+        **_billed(S.DISPUTED),
+        Dispute: Reason.DISPUTE_LATE,
+        RulingMade: Effect(disputes.rule, (S.SETTLED,)),
+        TimerFired: Effect(silence.wait_ran_out, (S.SETTLED, S.DISPUTED)),
+    },
+    S.CANCELLED: _unused(S.CANCELLED),
+    S.EXPIRED: _unused(S.EXPIRED),
 }
 
-BILLING = (EndConfirmedBy, TimerFired)
-"""Messages that can end in a bill: the processor loads the stored evidence for them."""
+BILLING = (
+    EndConfirmedBy,
+    EndRefusedBy,
+    EndReported,
+    EndRequested,
+    NotReturnedStated,
+    AmendmentProposed,
+    AmendmentAnswered,
+    SettlementRequested,
+    SettlementAnswered,
+    Dispute,
+    RulingMade,
+    TimerFired,
+)
+"""Messages that look at the stored evidence or at balances: the processor loads both for them."""
 
 assert set(SIDES) == set(get_args(OrderMessage))
 assert set(TABLE) == set(OrderState)
@@ -192,7 +282,8 @@ assert all(set(row) == set(SIDES) for row in TABLE.values()), "the table is not 
 def decide(order: Order, message: OrderMessage, sender: Sender | None, facts: Facts, now: Instant) -> Decision:
     """Decide what a message does to an order.
 
-    `sender` is None for a timer. Raises: Rejected with the reason when it may not be; nothing changes then.
+    `sender` is None for a timer, and for what the processor itself notices.
+    Raises: Rejected with the reason when it may not be; nothing changes then.
     """
     if sender is not None:
         _require_entitled(order, message, sender)

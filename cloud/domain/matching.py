@@ -18,6 +18,7 @@ from cloud.domain.order import (
     StoredPart,
     Timer,
     Wait,
+    Work,
 )
 from cloud.domain.screening import AssetRecord, Candidate, screen
 from cloud.domain.settings import Settings
@@ -99,6 +100,8 @@ def open_order(order_id: OrderId, demand: Demand, sender: Sender, facts: Facts, 
 def take_offer(order: Order, message: OfferMade, sender: Sender, facts: Facts, now: Instant) -> Decision:
     """Check an offer against demand, asset and tariff; keep it and relay it."""
     offer = message.offer.body
+    if facts.is_suspended:
+        raise Rejected(Reason.ACCOUNT_SUSPENDED)
     if offer.order_id != order.id or bytes(offer.provider_id) != bytes(sender.terminal):
         raise Rejected(Reason.OFFER_FOREIGN)
     if order.timer is None or order.timer.wait is not Wait.OFFERS or now > order.timer.due:
@@ -107,6 +110,7 @@ def take_offer(order: Order, message: OfferMade, sender: Sender, facts: Facts, n
     if any(o.asset_id == offer.asset.asset_id for o in order.offers.values()):
         raise Rejected(Reason.OFFER_EXISTS)
     _require_window(order, offer, message, facts.settings, now)
+    _require_items(order.demand, offer)
     bound = _require_price(order.demand, offer, facts.settings, now)
     standing = StandingOffer(
         digest=message.offer.digest,
@@ -123,6 +127,8 @@ def take_offer(order: Order, message: OfferMade, sender: Sender, facts: Facts, n
         hold_minor=Minor(bound + offer.asset.deposit_minor),
         voucher_not_after=offer.voucher_not_after_time,
         expiry=offer.expiry_time,
+        items=offer.items,
+        quote_minor=offer.estimate_incl_vat_minor,
     )
     return Decision(
         order.with_offer(standing),
@@ -147,6 +153,8 @@ def withdraw(order: Order, message: Withdrawn, sender: Sender, facts: Facts, now
 
 def select(order: Order, message: SelectionMade, sender: Sender, facts: Facts, now: Instant) -> Decision:
     """Hold asset and funds for an offer, and award it."""
+    if facts.is_suspended:
+        raise Rejected(Reason.ACCOUNT_SUSPENDED)
     selection = message.selection.body
     offer = order.offers.get(selection.offer_hash)
     if selection.order_id != order.id or offer is None or offer.withdrawn:
@@ -157,16 +165,18 @@ def select(order: Order, message: SelectionMade, sender: Sender, facts: Facts, n
         raise Rejected(Reason.CURRENCY_MISMATCH, needed=facts.settings.currency, given=selection.currency)
     if selection.hold_minor != offer.hold_minor:
         raise Rejected(Reason.HOLD_MISMATCH, needed=str(offer.hold_minor), given=str(selection.hold_minor))
-    if facts.asset is None or facts.asset.held_by is not None:
+    if facts.asset is None or facts.asset.held_by is not None or facts.asset.is_suspended:
         raise Rejected(Reason.ASSET_TAKEN)
-    hold = ledger.hold(order.id, order.attempts + 1, order.account_id, offer.hold_minor, now)
-    _require_funds(hold, facts)
+    _require_paid_up(order, facts)
+    hold = ledger.hold(order.id, order.attempts + 1, ledger.user_account(order.account_id), offer.hold_minor, now)
+    require_funds(hold, facts)
     selected = replace(
         order.to(OrderState.SELECTED, Timer(Wait.VOUCHER, later(now, facts.settings.wait_voucher_s))),
         attempts=order.attempts + 1,
         selected=offer.digest,
         selection_hash=message.selection.digest,
         hold_minor=offer.hold_minor,
+        work=Work(offer.items, offer.duration_s_max) if offer.kind is Kind.SERVICE else None,
     )
     return Decision(
         selected,
@@ -180,7 +190,7 @@ def select(order: Order, message: SelectionMade, sender: Sender, facts: Facts, n
 
 def cancel(order: Order, message: Cancel, sender: Sender, facts: Facts, now: Instant) -> Decision:
     """Call an order off before a voucher is out; a provider's cancellation takes back its own offers only."""
-    if sender.side is Side.USER:
+    if sender.side is not Side.PROVIDER:
         return close(order, OrderState.CANCELLED, message.reason, now)
     own = [o for o in order.offers.values() if bytes(o.provider_id) == bytes(sender.terminal) and not o.withdrawn]
     withdrawn = {o.digest: replace(o, withdrawn=True) for o in own}
@@ -206,7 +216,11 @@ def reopen(order: Order, reason: str, now: Instant) -> Decision:
     if binding is None:
         return close(left, OrderState.EXPIRED, reason, now)
     freed = replace(
-        left.to(OrderState.DEMANDED, Timer(Wait.OFFER_EXPIRY, binding)), selected=None, selection_hash=None, hold_minor=Minor(0)
+        left.to(OrderState.DEMANDED, Timer(Wait.OFFER_EXPIRY, binding)),
+        selected=None,
+        selection_hash=None,
+        hold_minor=Minor(0),
+        work=None,
     )
     return Decision(
         freed,
@@ -237,10 +251,12 @@ def binding_until(order: Order, now: Instant) -> Instant | None:
 def _freed(order: Order, now: Instant) -> tuple[ledger.Transfer, ...]:
     if not order.selected or not order.hold_minor:
         return ()
-    return (ledger.void(order.id, order.attempts, order.account_id, order.hold_minor, now),)
+    return (ledger.void(order.id, order.attempts, ledger.user_account(order.account_id), order.hold_minor, now),)
 
 
 def _require_sensible(demand: Demand, facts: Facts, now: Instant) -> None:
+    if facts.is_suspended:
+        raise Rejected(Reason.ACCOUNT_SUSPENDED)
     if facts.open_orders >= facts.settings.open_orders_max:
         raise Rejected(Reason.TOO_MANY_OPEN_ORDERS, limit=str(facts.settings.open_orders_max))
     if len(set(demand.kinds)) != len(demand.kinds):
@@ -249,8 +265,10 @@ def _require_sensible(demand: Demand, facts: Facts, now: Instant) -> None:
         raise Rejected(Reason.NEEDED_BY_PAST)
     if demand.needed_by_time > later(now, facts.settings.needed_by_max_s):
         raise Rejected(Reason.NEEDED_BY_TOO_FAR)
-    if Kind.SERVICE in demand.kinds:
-        raise Rejected(Reason.UNSUPPORTED, kind="SERVICE")
+    if len({item.name for item in demand.service_items}) != len(demand.service_items):
+        raise Rejected(Reason.MALFORMED, field="Demand.service_items", problem="names an item twice")
+    if demand.kinds == (Kind.SERVICE,) and not demand.service_items and demand.duration_s is None:
+        raise Rejected(Reason.DEMAND_UNBOUNDED, kind="SERVICE")
     if Kind.ENERGY in demand.kinds and demand.energy_wh is None and demand.duration_s is None:
         raise Rejected(Reason.DEMAND_UNBOUNDED)
 
@@ -273,12 +291,30 @@ def _require_own_asset(order: Order, offer: OfferBody, asset: AssetRecord | None
         or distance_m(order.demand.place, asset.place) > order.demand.radius_m
     ):
         raise Rejected(Reason.ASSET_FOREIGN)
-    if asset.held_by is not None:
+    if asset.held_by is not None or asset.is_suspended:
         raise Rejected(Reason.ASSET_TAKEN)
     if asset.unknown or asset.state is not AssetState.AVAILABLE:
         raise Rejected(Reason.ASSET_FOREIGN, state="UNKNOWN" if asset.unknown else asset.state.name)
     if asset.kind is Kind.BATTERY and offer.energy_wh_max > asset.capacity_wh:
         raise Rejected(Reason.OFFER_CAPS, capacity_wh=str(asset.capacity_wh))
+
+
+def _require_items(demand: Demand, offer: OfferBody) -> None:
+    """Raise unless a service quotes at least what was asked for, each item once, and nothing else quotes items."""
+    names = {item.name for item in offer.items}
+    is_service = offer.asset.kind is Kind.SERVICE
+    if len(names) != len(offer.items) or (offer.items and not is_service):
+        raise Rejected(Reason.OFFER_ITEMS)
+    if is_service and not set(demand.service_items) <= set(offer.items):
+        raise Rejected(Reason.OFFER_ITEMS)
+
+
+def _require_paid_up(order: Order, facts: Facts) -> None:
+    """Raise when the user owes for an earlier order."""
+    account = ledger.receivable_account(order.account_id)
+    owed = facts.balances.get(account, ledger.Balance(account)).owed_minor
+    if owed > 0:
+        raise Rejected(Reason.RECEIVABLE_DUE, owed=str(owed))
 
 
 def _require_window(order: Order, offer: OfferBody, message: OfferMade, settings: Settings, now: Instant) -> None:
@@ -294,7 +330,8 @@ def _require_price(demand: Demand, offer: OfferBody, settings: Settings, now: In
     """Check caps, tariff and estimate; give the most that the offer can cost."""
     if offer.currency != settings.currency:
         raise Rejected(Reason.CURRENCY_MISMATCH, needed=settings.currency, given=offer.currency)
-    if offer.energy_wh_max > (demand.energy_wh or offer.energy_wh_max):
+    is_service = offer.asset.kind is Kind.SERVICE
+    if offer.energy_wh_max > (1 if is_service else demand.energy_wh or offer.energy_wh_max):
         raise Rejected(Reason.OFFER_CAPS)
     if offer.duration_s_max > (demand.duration_s or offer.duration_s_max):
         raise Rejected(Reason.OFFER_CAPS)
@@ -315,12 +352,13 @@ def _bound(offer: OfferBody, now: Instant) -> Minor:
     if not tariff.valid_at(now):
         raise Rejected(Reason.OFFER_TARIFF, problem="it is not valid at this time")
     try:
-        return price_bound(tariff, offer.energy_wh_max, offer.duration_s_max)
+        return price_bound(tariff, offer.energy_wh_max, offer.duration_s_max, offer.items)
     except TariffError as error:
         raise Rejected(Reason.OFFER_TARIFF, problem=problem_of(error)) from None
 
 
-def _require_funds(hold: ledger.Transfer, facts: Facts) -> None:
+def require_funds(hold: ledger.Transfer, facts: Facts) -> None:
+    """Raise Rejected{INSUFFICIENT_FUNDS}, saying what there is, unless a hold is covered."""
     try:
         ledger.apply(facts.balances, hold)
     except Rejected as refusal:

@@ -12,12 +12,13 @@ from typing import Self
 from cloud.domain.ledger import Balance, LedgerAccount, Transfer
 from cloud.domain.screening import AssetRecord, Screening, Tariffs
 from cloud.domain.settings import Settings
-from energyshare.bodies import ChargeRecordBody, SilenceDecisionBody
+from energyshare.bodies import ChargeRecordBody, Part, RulingBody, ServiceItem, SettlementRequestBody, SilenceDecisionBody
 from energyshare.charging import Evidence
 from energyshare.messages import Demand, Message
 from energyshare.values import (
     AccountId,
     AssetId,
+    ChargeBasis,
     DeviceId,
     Digest,
     DurationS,
@@ -26,6 +27,7 @@ from energyshare.values import (
     Instant,
     Kind,
     Minor,
+    Number,
     OrderId,
     OrderState,
     PartKind,
@@ -38,14 +40,16 @@ from energyshare.values import (
 
 
 class Side(StrEnum):
-    """Who takes part in an order, beside the cloud."""
+    """Who takes part in an order, beside the cloud; ACCOUNT is another terminal of the user's account, which joined later."""
 
     USER = "user"
     PROVIDER = "provider"
+    ACCOUNT = "account"
+    OPERATOR = "operator"
 
 
 class Wait(StrEnum):
-    """What an order's timer waits for; each row of DESIGN's table of silence that is reached so far."""
+    """What an order's timer waits for: the rows of the table of silence (docs/order-states.md)."""
 
     OFFERS = "OFFERS"
     OFFER_EXPIRY = "OFFER_EXPIRY"
@@ -53,7 +57,12 @@ class Wait(StrEnum):
     START = "START"
     END_OF_SUPPLY = "END_OF_SUPPLY"
     RETURN = "RETURN"
+    NOT_RETURNED = "NOT_RETURNED"
     CONFIRMATION = "CONFIRMATION"
+    SETTLEMENT_REQUEST = "SETTLEMENT_REQUEST"
+    SERVICE_ACKNOWLEDGEMENT = "SERVICE_ACKNOWLEDGEMENT"
+    SERVICE_CONFIRMATION = "SERVICE_CONFIRMATION"
+    RULING = "RULING"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +103,8 @@ class StandingOffer:
     voucher_not_after: Instant
     expiry: Instant
     withdrawn: bool = False
+    items: tuple[ServiceItem, ...] = ()
+    quote_minor: Minor = Minor(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +132,78 @@ class Supply:
 
 
 @dataclass(frozen=True, slots=True)
+class Proposal:
+    """An amendment that waits for the user's answer; `hold_minor` is what it adds."""
+
+    digest: Digest
+    items: tuple[ServiceItem, ...]
+    duration_s: DurationS
+    hold_minor: Minor
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementAsked:
+    """A settlement request that waits for the user; `envelope` is its number in the user's conversation."""
+
+    digest: Digest
+    total_minor: Minor
+    envelope: Number
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a service may come to by now: quote and approved amendments, and what is asked for it."""
+
+    items: tuple[ServiceItem, ...]
+    duration_s_max: DurationS
+    amendments: Number = Number(0)
+    extra_hold_minor: Minor = Minor(0)
+    proposal: Proposal | None = None
+    asked: SettlementAsked | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """The latest charge record of an order; `number` counts them, `digest` is empty until the platform has signed it.
+
+    `evidence_basis` is what the price rests on, also where a ruling changed it.
+    """
+
+    number: int
+    digest: Digest
+    evidence_basis: ChargeBasis
+    excl_vat_minor: Minor
+    incl_vat_minor: Minor
+    deposit_claimed_minor: Minor
+    settled: Instant
+
+    @property
+    def total_minor(self) -> Minor:
+        """What the user pays in all."""
+        return Minor(self.incl_vat_minor + self.deposit_claimed_minor)
+
+
+@dataclass(frozen=True, slots=True)
+class Disputed:
+    """A part of a bill that waits for a ruling.
+
+    A provider's claim and a refused settlement are held from the user, on top of the bill; what a user disputes of a settled
+    bill is held at the provider.
+    """
+
+    by: Side
+    amount_minor: Minor
+    is_settled: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
-    """One order. `version` counts what happened to it, `attempts` its selections."""
+    """One order. `version` counts what happened to it, `attempts` its holds; `hold_minor` is what is held by the last one.
+
+    `is_unsecured` says that its hold was freed before a start receipt came: its bill is booked as receivable. `set_aside` names
+    what its device signed beside the statements that govern; such are kept once.
+    """
 
     id: OrderId
     state: OrderState
@@ -144,11 +225,29 @@ class Order:
     end_request_hash: Digest | None = None
     ending_since: Instant | None = None
     total_minor: Minor = Minor(0)
+    work: Work | None = None
+    cancel_reason: str = ""
+    closed_hash: Digest | None = None
+    is_unsecured: bool = False
+    bill: Billed | None = None
+    dispute: Disputed | None = None
+    set_aside: tuple[Digest, ...] = ()
 
     @property
     def user(self) -> TerminalId:
         """The terminal that made the demand."""
         return next(p.terminal for p in self.participants.values() if p.side is Side.USER)
+
+    @property
+    def users(self) -> tuple[TerminalId, ...]:
+        """The terminal that made the demand, and others of its account that joined."""
+        joined = (p.terminal for p in self.participants.values() if p.side is Side.ACCOUNT)
+        return (self.user, *joined)
+
+    @property
+    def both(self) -> tuple[TerminalId, ...]:
+        """All terminals of the user's account that take part, and the selected provider's."""
+        return (*self.users, self.provider)
 
     @property
     def providers(self) -> tuple[TerminalId, ...]:
@@ -167,6 +266,11 @@ class Order:
         return TerminalId(self.offer.provider_id)
 
     @property
+    def agreed_hold_minor(self) -> Minor:
+        """What offer and approved amendments allow to hold, also when it is held no more."""
+        return Minor(self.offer.hold_minor + (self.work.extra_hold_minor if self.work else 0))
+
+    @property
     def keys(self) -> tuple[PublicKey, PublicKey | None]:
         """The holder's key and the selected provider's."""
         return self.holder_key, self.offers[self.selected].issuer_key if self.selected else None
@@ -182,7 +286,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who sent a message; None in its place stands for a timer."""
+    """Who sent a message; None in its place stands for a timer or for the processor itself."""
 
     terminal: TerminalId
     side: Side
@@ -192,11 +296,15 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class SettledNotice:
-    """`Settled` before the platform key has signed what is in it."""
+    """`Settled` before the platform key has signed what is in it; `parts` are those that its receiver may lack."""
 
-    confirmation: bytes | None
-    end_receipt: bytes | None
-    device_grant: bytes | None
+    parts: tuple[Part, ...]
+    disputed_minor: Minor = Minor(0)
+
+
+@dataclass(frozen=True, slots=True)
+class RulingNotice:
+    """`Ruling` before the platform key has signed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +312,7 @@ class Send:
     """A message to a participant."""
 
     terminal: TerminalId
-    message: Message | SettledNotice
+    message: Message | SettledNotice | RulingNotice
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,10 +336,11 @@ class AssetHold:
 
 @dataclass(frozen=True, slots=True)
 class Statements:
-    """What the platform key is to sign. The hash of `silence` is added to the charge record's parts when it is sealed."""
+    """What the platform key is to sign; the charge record then names the ruling, or else the silence, that led to it."""
 
     charge: ChargeRecordBody
     silence: SilenceDecisionBody | None = None
+    ruling: RulingBody | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,14 +355,17 @@ class Decision:
     asset: AssetHold | None = None
     screening: Screening | None = None
     statements: Statements | None = None
+    conflict: bool = False
+    """Whether the device has contradicted itself: it is then offered to nobody, and the operator is told."""
 
 
 @dataclass(frozen=True, slots=True)
 class BillingFacts:
-    """The stored evidence of an order, loaded for the messages that can end in a bill."""
+    """The stored evidence of an order, loaded for the messages that can end in a bill; `request` is a service's."""
 
     evidence: Evidence
     parts: tuple[StoredPart, ...]
+    request: SettlementRequestBody | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +377,7 @@ class Facts:
     tariffs: Tariffs = field(default_factory=dict)
     online: frozenset[ProviderId] = frozenset()
     open_orders: int = 0
+    is_suspended: bool = False
     asset: AssetRecord | None = None
     balances: Mapping[LedgerAccount, Balance] = field(default_factory=dict)
     billing: BillingFacts | None = None

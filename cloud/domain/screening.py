@@ -1,13 +1,14 @@
 """Which assets a demand is put to: a pure function over candidates near its place.
 
-Filters, then ranks by distance and price, then takes the best stations, one free asset each. Every asset that is left out is
-counted under one reason, the first that applies; the nearest are named, so that `demand explain` can say why.
+Filters, then ranks by distance and price, then takes the best stations of each kind, one free asset each. Every asset that is
+left out is counted under one reason, the first that applies; the nearest are named, so that `demand explain` can say why.
 """
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from energyshare.bodies import ServiceItem
 from energyshare.bound import price_bound
 from energyshare.messages import Demand, Exclusion
 from energyshare.places import distance_m
@@ -53,6 +54,7 @@ class AssetRecord:
     deposit_minor: Minor
     held_by: OrderId | None
     unknown: bool = False
+    is_suspended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,8 @@ def screen(
 def wanted_caps(demand: Demand, asset: AssetRecord) -> tuple[EnergyWh, DurationS]:
     """Give what a demand asks of an asset, for comparing prices: what it leaves open follows from the asset's power."""
     hour_s = 3_600
+    if asset.kind is Kind.SERVICE:
+        return EnergyWh(1), demand.duration_s or DurationS(hour_s)
     energy, duration = demand.energy_wh, demand.duration_s
     if energy is None:
         full = asset.capacity_wh if asset.kind is Kind.BATTERY else asset.power_w * (duration or hour_s) // hour_s
@@ -127,19 +131,20 @@ def wanted_caps(demand: Demand, asset: AssetRecord) -> tuple[EnergyWh, DurationS
 
 def _filters(demand: Demand, tariffs: Tariffs, online: Collection[ProviderId]) -> Callable[[AssetRecord, Metres], str | int]:
     """Give a function that says why an asset is left out, or the most that it can cost."""
-    bounds: dict[tuple[Digest, EnergyWh, DurationS], int | None] = {}
+    bounds: dict[tuple[Digest, EnergyWh, DurationS, bool], int | None] = {}
 
     def verdict(asset: AssetRecord, distance: Metres) -> str | int:
         reason = _plain_reason(demand, asset, distance, online)
         if reason is not None:
             return reason
         energy, duration = wanted_caps(demand, asset)
-        key = (asset.tariff_hash, energy, duration)
+        items = demand.service_items if asset.kind is Kind.SERVICE else ()
+        key = (asset.tariff_hash, energy, duration, bool(items))
         if key not in bounds:
-            bounds[key] = _bound(tariffs.get(asset.tariff_hash), energy, duration)
+            bounds[key] = _bound(tariffs.get(asset.tariff_hash), energy, duration, items)
         bound = bounds[key]
         if bound is None:
-            return "TARIFF"
+            return "ITEM" if items else "TARIFF"
         return "PRICE" if demand.price_max_minor is not None and bound > demand.price_max_minor else bound
 
     return verdict
@@ -156,6 +161,8 @@ def _plain_reason(demand: Demand, asset: AssetRecord, distance: Metres, online: 
         return "HELD"
     if asset.unknown:
         return "UNKNOWN"
+    if asset.is_suspended:
+        return "SUSPENDED"
     if asset.provider_id not in online:
         return "OFFLINE"
     if demand.connector is not None and asset.kind is Kind.ENERGY and asset.connector is not demand.connector:
@@ -169,12 +176,12 @@ def _charged_wh(asset: AssetRecord) -> int:
     return asset.capacity_wh * (100 if asset.soc_pct is None else asset.soc_pct) // 100
 
 
-def _bound(tariff: bytes | None, energy: EnergyWh, duration: DurationS) -> int | None:
+def _bound(tariff: bytes | None, energy: EnergyWh, duration: DurationS, items: Sequence[ServiceItem]) -> int | None:
     if tariff is None:
         return None
     try:
         parsed: Tariff = tariff_of(tariff)
-        return price_bound(parsed, energy, duration)
+        return price_bound(parsed, energy, duration, items)
     except TariffError:
         return None
 
@@ -182,12 +189,16 @@ def _bound(tariff: bytes | None, energy: EnergyWh, duration: DurationS) -> int |
 def _best_of_each_station(fitting: list[Candidate], stations_max: int) -> tuple[tuple[Candidate, ...], list[Excluded]]:
     fitting.sort(key=lambda c: (c.distance_m, c.bound_minor, -_charged_wh(c.asset), c.asset.station, c.asset.name))
     chosen: dict[tuple[ProviderId, str, Kind], Candidate] = {}
+    taken: Counter[Kind] = Counter()
     passed_over: list[Excluded] = []
     for candidate in fitting:
         asset = candidate.asset
-        station = (asset.provider_id, asset.station, asset.kind)
-        if station not in chosen and len(chosen) < stations_max:
+        # each worker is a station of its own: workers of one base do not stand for one another
+        name = asset.name if asset.kind is Kind.SERVICE else asset.station
+        station = (asset.provider_id, name, asset.kind)
+        if station not in chosen and taken[asset.kind] < stations_max:
             chosen[station] = candidate
+            taken[asset.kind] += 1
         else:
             reason = "SAME_STATION" if station in chosen else "RANK"
             passed_over.append(Excluded(asset.station, asset.name, reason, candidate.distance_m))

@@ -15,6 +15,12 @@ class Settings:
     start_report_grace_s: int = 86_400
     end_grace_s: int = 86_400
     wait_confirmation_s: int = 600
+    wait_not_returned_s: int = 7 * 86_400
+    wait_settlement_request_s: int = 7 * 86_400
+    wait_service_acknowledgement_s: int = 14 * 86_400
+    wait_service_confirmation_s: int = 2 * 86_400
+    wait_ruling_s: int = 14 * 86_400
+    dispute_within_s: int = 72 * 3_600
     stations_per_demand: int = 8
     open_orders_max: int = 32
     needed_by_max_s: int = 7 * 86_400

@@ -2,7 +2,7 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from cloud import commands
 from cloud.domain import ledger
 from cloud.gateway.identity import Authenticated, Directory
+from cloud.greeting import ACCOUNT_PAGE, account_orders
 from cloud.pump import Pump, system_now
 from cloud.sealing import PlatformKey
 from cloud.store.people import Movement, balance_of_account, movements
@@ -19,8 +20,9 @@ from energyshare.errors import Reason, Rejected
 from energyshare.rpc_errors import refusing
 from energyshare.v1 import account_pb2 as pb
 from energyshare.v1 import account_pb2_grpc
+from energyshare.v1.stream_pb2 import SnapshotOrder
 from energyshare.values import Currency, DeviceId, Minor, Nonce, ProviderId, RequestId
-from energyshare.wire import seal
+from energyshare.wire import seal, to_proto
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -83,6 +85,21 @@ class Accounts(account_pb2_grpc.AccountServiceServicer):
             raise Rejected(Reason.MALFORMED, field="nonce", problem="must be 16 bytes")
         body = TimeStatementBody(DeviceId(request.device_id), Nonce(request.nonce), system_now())
         return pb.StateTimeResponse(time_statement=seal(body, self._platform.key).signed, grant=self._platform.grant)
+
+    @refusing
+    async def ListAccountOrders(self, request: pb.ListAccountOrdersRequest, context: Context) -> pb.ListAccountOrdersResponse:
+        """List the orders of all terminals of the caller's account, a page at a time."""
+        caller = self._directory.authenticate(context, system_now())
+        if caller.peer.role != "user":
+            raise Rejected(Reason.WRONG_ROLE)
+        if len(request.page_token) not in (0, 16):
+            raise Rejected(Reason.MALFORMED, field="page_token", problem="must be 16 bytes, or empty")
+        asked = (caller.peer.account_id, request.page_token)
+        found = await self._pump.call(lambda work, now: account_orders(work, *asked, now))
+        following = found[-1].order_id if len(found) == ACCOUNT_PAGE else b""
+        return pb.ListAccountOrdersResponse(
+            orders=[cast(SnapshotOrder, to_proto(order)) for order in found], next_page_token=following
+        )
 
 
 def _account_of(caller: Authenticated) -> ledger.LedgerAccount:

@@ -8,26 +8,41 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cloud.domain.inbound import (
+    AmendmentAnswered,
+    AmendmentProposed,
     EndConfirmedBy,
+    EndRefusedBy,
     EndReported,
     EndRequested,
     InboundMessage,
+    NotReturnedStated,
     OfferMade,
     OrderKeys,
     ReadingsReported,
     Refused,
     SelectionMade,
+    SerialClosedReported,
+    SettlementAnswered,
+    SettlementRequested,
     StartReported,
     VoucherIssued,
 )
+from cloud.domain.merging import SnapshotTaken
+from cloud.gateway.snapshots import open_snapshot
 from cloud.work import Inbound, Peer
 from energyshare.bodies import (
+    AmendmentAnswerBody,
+    AmendmentBody,
     EndConfirmationBody,
+    EndRefusalBody,
     EndRequestBody,
     GrantBody,
+    NotReturnedBody,
     OfferBody,
     OpenedEnd,
     SelectionBody,
+    SettlementAnswerBody,
+    SettlementRequestBody,
     Verified,
 )
 from energyshare.credentials import (
@@ -36,21 +51,32 @@ from energyshare.credentials import (
     open_issued,
     open_presentable,
     open_readings,
+    open_serial_closed,
     open_start_receipt,
 )
 from energyshare.errors import Reason, Rejected
 from energyshare.messages import (
+    Amendment,
+    AmendmentAnswer,
     Cancel,
     Declined,
     Demand,
+    Dispute,
     EndConfirmed,
     Ended,
+    EndRefused,
     EndRequest,
     Inventory,
     Message,
+    NotReturned,
     Offer,
     Reading,
     Selection,
+    SerialClosed,
+    SettlementConfirmed,
+    SettlementRefused,
+    SettlementRequest,
+    Snapshot,
     Started,
     Voucher,
     VoucherRejected,
@@ -58,8 +84,6 @@ from energyshare.messages import (
 )
 from energyshare.values import OrderId, ProviderId, PublicKey, Role
 from energyshare.wire import open_signed, split_envelope
-
-NEEDS_NO_CHECK = (Demand, Declined, Withdrawn, VoucherRejected, Cancel, Inventory)
 
 KeyLookup = Callable[[OrderId], OrderKeys | None]
 
@@ -79,7 +103,9 @@ class Checks:
         header, body = split_envelope(raw)
         return Inbound(peer, header.order_id, header.number, self._message(peer, header.order_id, body), raw)
 
-    def _message(self, peer: Peer, order_id: OrderId | None, body: Callable[[], Message] | None) -> InboundMessage:
+    def _message(
+        self, peer: Peer, order_id: OrderId | None, body: Callable[[], Message] | None
+    ) -> InboundMessage | SnapshotTaken:
         try:
             if body is None:
                 raise Rejected(Reason.UNSUPPORTED)
@@ -87,10 +113,12 @@ class Checks:
         except Rejected as refusal:
             return Refused(refusal.reason, refusal.metadata)
 
-    def _opened(self, peer: Peer, order_id: OrderId | None, message: Message) -> InboundMessage:
+    def _opened(self, peer: Peer, order_id: OrderId | None, message: Message) -> InboundMessage | SnapshotTaken:
         match message:
-            case Demand() | Declined() | Withdrawn() | VoucherRejected() | Cancel() | Inventory():
+            case Demand() | Declined() | Withdrawn() | VoucherRejected() | Cancel() | Dispute() | Inventory():
                 return message
+            case Snapshot():
+                return open_snapshot(message, peer, self.root)
             case Offer(offer, grant):
                 issuer = open_grant(grant, self.root, Role.ISSUER)
                 return OfferMade(open_issued(OfferBody, offer, issuer, ProviderId(peer.terminal)), issuer)
@@ -113,6 +141,21 @@ class Checks:
                 return EndReported(open_end_receipt(end_receipt, device, keys.holder_key, peer.key), device)
             case EndConfirmed(confirmation):
                 return EndConfirmedBy(open_signed(EndConfirmationBody, confirmation, peer.key))
+            case EndRefused(refusal):
+                return EndRefusedBy(open_signed(EndRefusalBody, refusal, peer.key))
+            case NotReturned(statement):
+                return NotReturnedStated(open_signed(NotReturnedBody, statement, peer.key))
+            case SerialClosed(statement, grant):
+                device = open_grant(grant, self.root, Role.DEVICE)
+                return SerialClosedReported(open_serial_closed(statement, device), device)
+            case Amendment(amendment):
+                return AmendmentProposed(open_signed(AmendmentBody, amendment, peer.key))
+            case AmendmentAnswer(answer):
+                return AmendmentAnswered(open_signed(AmendmentAnswerBody, answer, peer.key))
+            case SettlementRequest(settlement_request):
+                return SettlementRequested(open_signed(SettlementRequestBody, settlement_request, peer.key))
+            case SettlementConfirmed(answer) | SettlementRefused(answer):
+                return _settlement_answer(open_signed(SettlementAnswerBody, answer, peer.key), message)
         raise Rejected(Reason.UNSUPPORTED, message=type(message).__name__)
 
     def _end_request(self, peer: Peer, order_id: OrderId | None, message: EndRequest) -> EndRequested:
@@ -140,3 +183,12 @@ class Checks:
         if keys is None:
             raise Rejected(Reason.UNKNOWN_ORDER)
         return keys
+
+
+def _settlement_answer(
+    answer: Verified[SettlementAnswerBody], message: SettlementConfirmed | SettlementRefused
+) -> SettlementAnswered:
+    """Hold an answer to the message that it came in: only a refusal names an amount."""
+    if (answer.body.disputed_minor == 0) is not isinstance(message, SettlementConfirmed):
+        raise Rejected(Reason.MALFORMED, field="SettlementAnswerBody.disputed_minor", problem="does not fit its message")
+    return SettlementAnswered(answer)

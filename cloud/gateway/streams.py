@@ -2,31 +2,33 @@
 
 Reading and writing are two tasks of one stream. What a frame brings is checked in one hop to the thread pool and handed to the
 processor in its order; nothing is acknowledged here. What is to be sent waits in the mailbox and leaves in frames that carry
-all of it. A mailbox that its terminal does not empty is bounded: the stream is dropped, and the outbox keeps the rest.
+all of it. A mailbox that its terminal does not empty is bounded: the stream is dropped, and the outbox keeps the rest. From the
+Hello of a newer stream on, nothing of a terminal's older one is taken any more.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import grpc
 
 from cloud.bus.local import LocalBus
 from cloud.bus.mail import Outgoing, StatelessRefusal
-from cloud.commands import greet
 from cloud.gateway.checks import Checks
 from cloud.gateway.hops import Hops
 from cloud.gateway.identity import Authenticated, Directory
-from cloud.processor import Acknowledged, Presence
-from cloud.pump import Pump, system_now
+from cloud.greeting import Greeting, begin_anew, greet
+from cloud.processor import BATCH_MAX, Acknowledged, Presence
+from cloud.pump import WAITING_MAX, Pump, system_now
 from cloud.store.readers import Readers
 from cloud.work import Inbound
-from energyshare.errors import Rejected
+from energyshare.errors import Reason, Rejected
 from energyshare.frames import ACKS_WITHIN_S, FRAME_ENVELOPES_MAX, fitting
 from energyshare.v1 import stream_pb2, stream_pb2_grpc
-from energyshare.values import Incarnation, Number, OrderId, ProviderId
+from energyshare.values import Incarnation, Number, OrderId, ProviderId, TerminalId
 
 logger = logging.getLogger(__name__)
 
@@ -166,6 +168,7 @@ class TerminalStreams(stream_pb2_grpc.TerminalServiceServicer):
         self._pool = pool
         self._hops = Hops(checks)
         self._open: set[StreamMailbox] = set()
+        self._latest: dict[TerminalId, StreamMailbox] = {}
 
     async def Connect(  # type: ignore[override]  # written to through the context, not by yielding
         self, request_iterator: AsyncIterator[Request], context: Context
@@ -173,8 +176,11 @@ class TerminalStreams(stream_pb2_grpc.TerminalServiceServicer):
         """Serve a stream until its terminal says goodbye, breaks off, or is at fault."""
         try:
             caller = self._directory.authenticate(context, system_now())
-            await self._greet(caller, request_iterator)
-            await self._serve(caller, request_iterator, context)
+            greeting = await _hello(caller, request_iterator)
+            with self._latest_of(greeting.terminal) as mailbox:
+                welcome = await self._greet(caller, greeting, mailbox)
+                await context.write(Response(welcome=welcome))
+                await self._serve(caller, request_iterator, context, mailbox)
         except Rejected as refusal:
             await _say_goodbye(context, Fault(refusal.reason, dict(refusal.metadata)))
         except Fault as fault:
@@ -190,21 +196,49 @@ class TerminalStreams(stream_pb2_grpc.TerminalServiceServicer):
         for mailbox in self._open:
             mailbox.close(Fault("SHUTDOWN"))
 
-    async def _greet(self, caller: Authenticated, requests: AsyncIterator[Request]) -> None:
-        try:
-            first = await asyncio.wait_for(anext(requests), HELLO_WITHIN_S)
-        except (TimeoutError, StopAsyncIteration):
-            raise Fault("NO_HELLO") from None
-        if first.WhichOneof("message") != "hello" or len(first.hello.incarnation) != 16:
-            raise Fault("NO_HELLO")
-        incarnation = Incarnation(first.hello.incarnation)
-        await self._pump.call(lambda work, now: greet(work, caller.peer.terminal, incarnation))
+    def revoke(self, terminal: TerminalId) -> None:
+        """End the stream of a terminal whose identity no longer stands, at once."""
+        self._directory.forget(terminal)
+        if (mailbox := self._latest.get(terminal)) is not None:
+            mailbox.close(Fault(Reason.IDENTITY_REVOKED))
 
-    async def _serve(self, caller: Authenticated, requests: AsyncIterator[Request], context: Context) -> None:
+    @contextmanager
+    def _latest_of(self, terminal: TerminalId) -> Iterator[StreamMailbox]:
+        """Make a terminal's mailbox, displacing its older stream from now on."""
+        before, mailbox = self._latest.get(terminal), StreamMailbox()
+        self._latest[terminal] = mailbox
+        if before is not None:
+            before.displace()
+        try:
+            yield mailbox
+        finally:
+            if self._latest.get(terminal) is mailbox:
+                del self._latest[terminal]
+
+    async def _greet(self, caller: Authenticated, greeting: Greeting, mailbox: StreamMailbox) -> stream_pb2.Welcome:
+        """Let the numbers go on, or begin all conversations anew if one side has lost them."""
+        goes_on = await self._pump.call(lambda work, now: greet(work, greeting, self._incarnation))
+        if not goes_on:
+            await self._acknowledgements_taken()
+            self._require_latest(greeting.terminal, mailbox)
+            await self._pump.call(lambda work, now: begin_anew(work, greeting, now))
+            logger.info("all conversations of %s begin anew", caller.peer.name)
+        return stream_pb2.Welcome(incarnation=self._incarnation, frame_envelopes_max=FRAME_ENVELOPES_MAX, restarted=not goes_on)
+
+    def _require_latest(self, terminal: TerminalId, mailbox: StreamMailbox) -> None:
+        if self._latest.get(terminal) is not mailbox:
+            raise Fault("DISPLACED")
+
+    async def _acknowledgements_taken(self) -> None:
+        """Wait until no acknowledgement waits that speaks of the old numbers: each batch takes up to BATCH_MAX of them."""
+        for _ in range(WAITING_MAX // BATCH_MAX + 1):
+            await self._pump.call(lambda work, now: None)
+
+    async def _serve(
+        self, caller: Authenticated, requests: AsyncIterator[Request], context: Context, mailbox: StreamMailbox
+    ) -> None:
         terminal = caller.peer.terminal
-        mailbox = StreamMailbox()
-        welcome = stream_pb2.Welcome(incarnation=self._incarnation, frame_envelopes_max=FRAME_ENVELOPES_MAX)
-        await context.write(Response(welcome=welcome))
+        self._require_latest(terminal, mailbox)
         self._bus.open(terminal, mailbox)
         self._open.add(mailbox)
         if caller.peer.role == "provider":
@@ -212,7 +246,7 @@ class TerminalStreams(stream_pb2_grpc.TerminalServiceServicer):
         tasks = [
             asyncio.ensure_future(coroutine)
             for coroutine in (
-                self._read(caller, requests),
+                self._read(caller, requests, mailbox),
                 self._write(mailbox, context),
                 self._replay(caller, mailbox),
                 self._recheck(caller, mailbox),
@@ -225,7 +259,7 @@ class TerminalStreams(stream_pb2_grpc.TerminalServiceServicer):
             if self._bus.close(terminal, mailbox) and caller.peer.role == "provider":
                 self._pump.submit(Presence(ProviderId(terminal), online=False))
 
-    async def _read(self, caller: Authenticated, requests: AsyncIterator[Request]) -> None:
+    async def _read(self, caller: Authenticated, requests: AsyncIterator[Request], mailbox: StreamMailbox) -> None:
         async for request in requests:
             kind = request.WhichOneof("message")
             if kind == "goodbye":
@@ -233,10 +267,12 @@ class TerminalStreams(stream_pb2_grpc.TerminalServiceServicer):
             if kind != "frame" or max(len(request.frame.envelopes), len(request.frame.acks)) > FRAME_ENVELOPES_MAX:
                 raise Fault("PROTOCOL", {"expected": f"a frame of at most {FRAME_ENVELOPES_MAX} envelopes and acks"})
             self._directory.require_current(caller, system_now())
+            checked = await self._checked(caller, list(request.frame.envelopes))
+            self._require_latest(caller.peer.terminal, mailbox)
             for ack in request.frame.acks:
                 order_id = OrderId(ack.order_id) if ack.order_id else None
                 self._pump.submit(Acknowledged(caller.peer.terminal, order_id, Number(ack.number)))
-            for inbound in await self._checked(caller, list(request.frame.envelopes)):
+            for inbound in checked:
                 self._pump.submit(inbound)
             await self._pump.room()
 
@@ -274,6 +310,18 @@ class TerminalStreams(stream_pb2_grpc.TerminalServiceServicer):
             self._directory.require_current(caller, system_now())
             if mailbox.writing_since is not None and time.monotonic() - mailbox.writing_since > WRITE_WITHIN_S:
                 raise Fault("TOO_SLOW")
+
+
+async def _hello(caller: Authenticated, requests: AsyncIterator[Request]) -> Greeting:
+    try:
+        first = await asyncio.wait_for(anext(requests), HELLO_WITHIN_S)
+    except (TimeoutError, StopAsyncIteration):
+        raise Fault("NO_HELLO") from None
+    hello = first.hello
+    if first.WhichOneof("message") != "hello" or len(hello.incarnation) != 16 or len(hello.known_incarnation) not in (0, 16):
+        raise Fault("NO_HELLO")
+    known = Incarnation(hello.known_incarnation) if hello.known_incarnation else None
+    return Greeting(caller.peer.terminal, Incarnation(hello.incarnation), known)
 
 
 def _is_unsigned(raw: bytes) -> bool:

@@ -1,13 +1,13 @@
 """What people ask for: wallets, orders with their timeline, terminals, assets, and the check of the ledger."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import Table, and_, func, or_, select
 
-from cloud.domain.audit import Audit, audit
+from cloud.domain.audit import UNCHARGED, Audit, Charges, OrderFacts, audit
 from cloud.domain.ledger import Balance, Flag, LedgerAccount
 from cloud.store import tables as t
 from cloud.store.readers import Readers
@@ -15,6 +15,8 @@ from cloud.store.rows import balance_of, transfer_of
 from energyshare.values import Instant, OrderId, OrderState
 
 MOVEMENTS_MAX = 20
+ALWAYS = Instant(0)
+USERS, PROVIDERS = t.accounts.alias("users"), t.accounts.alias("providers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,9 @@ class Counts:
     waiting_envelopes: int
     parked: int
     pending_grants: int
+    alerts: int
+    suspended_parties: int
+    suspended_assets: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +76,30 @@ def _movement(row: Any, account: LedgerAccount) -> Movement:
     return Movement(Instant(row.at), amount, row.reason, row.order_id)
 
 
-def orders(readers: Readers, state: OrderState | None, most: int) -> Sequence[Any]:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which orders are listed; what is None or empty is not looked at."""
+
+    state: OrderState | None = None
+    user_name: str = ""
+    provider_name: str = ""
+
+
+def orders(readers: Readers, wanted: Wanted, most: int) -> Sequence[Any]:
     """List orders with the names of their sides, newest first."""
-    statement = _orders().order_by(t.orders.c.created.desc()).limit(most)
-    return readers.rows(statement if state is None else statement.where(t.orders.c.state == int(state)))
+    statement = orders_with_names().order_by(t.orders.c.created.desc()).limit(most)
+    if wanted.state is not None:
+        statement = statement.where(t.orders.c.state == int(wanted.state))
+    if wanted.user_name:
+        statement = statement.where(USERS.c.name == wanted.user_name)
+    if wanted.provider_name:
+        statement = statement.where(PROVIDERS.c.name == wanted.provider_name)
+    return readers.rows(statement)
 
 
 def order(readers: Readers, order_id: OrderId) -> Any:
     """Give one order with the names of its sides."""
-    return readers.rows(_orders().where(t.orders.c.id == order_id))[0]
+    return readers.rows(orders_with_names().where(t.orders.c.id == order_id))[0]
 
 
 def timeline(readers: Readers, order_id: OrderId) -> Sequence[Any]:
@@ -110,7 +130,7 @@ def terminals(readers: Readers) -> Sequence[Any]:
     waiting = select(t.envelopes.c.terminal_id, func.count().label("waiting")).group_by(t.envelopes.c.terminal_id).subquery()
     c = t.terminals.c
     return readers.rows(
-        select(c.id, c.role, c.name, c.certificate_not_after, func.coalesce(waiting.c.waiting, 0).label("waiting"))
+        select(c.id, c.role, c.name, c.certificate_not_after, c.revoked, func.coalesce(waiting.c.waiting, 0).label("waiting"))
         .join_from(t.terminals, waiting, waiting.c.terminal_id == c.id, isouter=True)
         .order_by(c.role, c.name)
     )
@@ -127,16 +147,23 @@ def assets(readers: Readers, most: int) -> Sequence[Any]:
     )
 
 
-def counts(readers: Readers) -> Counts:
-    """Count what there is."""
+def counts(readers: Readers, alerts_since: Instant = ALWAYS) -> Counts:
+    """Count what there is; of alerts, those since a time."""
     by_state = readers.rows(select(t.orders.c.state, func.count()).group_by(t.orders.c.state))
     pending = and_(t.terminals.c.grant_body.is_not(None), t.terminals.c.grant_signed.is_(None))
+
+    def count(table: Table, *where: Any) -> int:
+        return int(readers.scalar(select(func.count()).select_from(table).where(*where)))
+
     return Counts(
         {OrderState(row[0]): row[1] for row in by_state},
-        int(readers.scalar(select(func.count()).select_from(t.assets))),
-        int(readers.scalar(select(func.count()).select_from(t.envelopes))),
-        int(readers.scalar(select(func.count()).select_from(t.parked))),
-        int(readers.scalar(select(func.count()).where(pending))),
+        count(t.assets),
+        count(t.envelopes),
+        count(t.parked),
+        count(t.terminals, pending),
+        count(t.alerts, t.alerts.c.at >= alerts_since),
+        count(t.accounts, t.accounts.c.suspended),
+        count(t.assets, t.assets.c.suspended),
     )
 
 
@@ -149,13 +176,24 @@ def pending_grants(readers: Readers) -> Sequence[Any]:
 def check_ledger(readers: Readers) -> Audit:
     """Check the ledger's laws over its whole history, in one snapshot of the database."""
     with readers.snapshot() as read:
-        finished = {row.id: OrderState(row.state) for row in read(select(t.orders.c.id, t.orders.c.state))}
-        charges = {
-            (row.order_id, row.corrects): row.incl_vat_minor + row.deposit_claimed_minor
-            for row in read(select(t.charge_records))
+        o = t.orders.c
+        orders = {
+            row.id: OrderFacts(OrderState(row.state), row.hold_minor) for row in read(select(o.id, o.state, o.hold_minor))
         }
         kept = {row.account: balance_of(row) for row in read(select(t.balances))}
-        return audit(_transfers(read), kept, finished, charges)
+        return audit(_transfers(read), kept, orders, _charges(read(select(t.charge_records))))
+
+
+def _charges(rows: Iterable[Any]) -> dict[bytes, Charges]:
+    """Sum up the charge records of each order."""
+    records = list(rows)
+    corrected = {row.corrects for row in records}
+    charges: dict[bytes, Charges] = {}
+    for row in records:
+        known = charges.get(row.order_id, UNCHARGED)
+        total = known.total_minor if row.digest in corrected else row.incl_vat_minor + row.deposit_claimed_minor
+        charges[row.order_id] = Charges(known.originals + (row.corrects is None), total, known.count + 1)
+    return charges
 
 
 def _transfers(read: Any) -> Iterator[Any]:
@@ -163,20 +201,20 @@ def _transfers(read: Any) -> Iterator[Any]:
         yield row.row, transfer_of(row)
 
 
-def _orders() -> Any:
+def orders_with_names() -> Any:
+    """Build the read of orders with their sides' names, and those of what was selected."""
     o, f = t.orders.c, t.offers.c
-    users, providers = t.accounts.alias("users"), t.accounts.alias("providers")
     return (
         select(
             t.orders,
-            users.c.name.label("user_name"),
-            providers.c.name.label("provider_name"),
+            USERS.c.name.label("user_name"),
+            PROVIDERS.c.name.label("provider_name"),
             t.assets.c.name.label("asset_name"),
             t.assets.c.station.label("station"),
             f.kind.label("kind"),
         )
-        .join_from(t.orders, users, users.c.id == o.account_id)
+        .join_from(t.orders, USERS, USERS.c.id == o.account_id)
         .join(t.offers, and_(f.order_id == o.id, f.digest == o.selected), isouter=True)
-        .join(providers, providers.c.id == f.provider_id, isouter=True)
+        .join(PROVIDERS, PROVIDERS.c.id == f.provider_id, isouter=True)
         .join(t.assets, t.assets.c.id == f.asset_id, isouter=True)
     )

@@ -4,9 +4,13 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
+
 from cloud.domain.ledger import Balance, Flag, LedgerAccount, Transfer, TransferId
 from cloud.domain.order import (
     Authorization,
+    Billed,
+    Disputed,
     Order,
     Participant,
     Side,
@@ -15,10 +19,11 @@ from cloud.domain.order import (
     Supply,
     Timer,
     Wait,
+    Work,
 )
 from cloud.domain.screening import AssetRecord, Screening
 from cloud.store.cells import cells_of
-from energyshare.bodies import Asset, ChargeRecordBody, Verified
+from energyshare.bodies import Asset, ChargeRecordBody, ServiceItem, Verified
 from energyshare.messages import Demand
 from energyshare.values import (
     AccountId,
@@ -62,7 +67,7 @@ def order_row(order: Order) -> dict[str, Any]:
         "radius_m": demand.radius_m,
         "energy_wh": demand.energy_wh,
         "duration_s": demand.duration_s,
-        "service_items": "\n".join(demand.service_items),
+        "service_items": _items_text(demand.service_items),
         "needed_by": demand.needed_by_time,
         "price_max_minor": demand.price_max_minor,
         "time_to_live_s": demand.time_to_live_s,
@@ -99,6 +104,8 @@ def order_changes(order: Order) -> dict[str, Any]:
         "end_request_hash": order.end_request_hash,
         "ending_since": order.ending_since,
         "total_minor": order.total_minor,
+        "work": msgspec.json.encode(order.work).decode() if order.work else None,
+        "aftermath": _aftermath_text(order),
     }
 
 
@@ -125,7 +132,29 @@ def order_of(row: Any, participants: Iterable[Any], offers: Iterable[Any]) -> Or
         end_request_hash=row.end_request_hash,
         ending_since=row.ending_since,
         total_minor=Minor(row.total_minor),
+        work=msgspec.json.decode(row.work, type=Work) if row.work else None,
+        **_aftermath(row.aftermath),
     )
+
+
+class Aftermath(msgspec.Struct, omit_defaults=True):
+    """What few orders have: kept as JSON in one column."""
+
+    cancel_reason: str = ""
+    closed_hash: Digest | None = None
+    is_unsecured: bool = False
+    bill: Billed | None = None
+    dispute: Disputed | None = None
+    set_aside: tuple[Digest, ...] = ()
+
+
+def _aftermath_text(order: Order) -> str | None:
+    found = Aftermath(order.cancel_reason, order.closed_hash, order.is_unsecured, order.bill, order.dispute, order.set_aside)
+    return None if found == Aftermath() else msgspec.json.encode(found).decode()
+
+
+def _aftermath(text: str | None) -> dict[str, Any]:
+    return msgspec.structs.asdict(msgspec.json.decode(text, type=Aftermath)) if text else {}
 
 
 def participant_row(order: Order, participant: Participant) -> dict[str, Any]:
@@ -155,6 +184,8 @@ def offer_row(order: Order, offer: StandingOffer) -> dict[str, Any]:
         "asset_id": offer.asset_id,
         "device_id": offer.device_id,
         "kind": int(offer.kind),
+        "items": _items_text(offer.items),
+        "quote_minor": offer.quote_minor,
         "issuer_key": offer.issuer_key,
         "tariff_hash": offer.tariff_hash,
         "energy_wh_max": offer.energy_wh_max,
@@ -232,6 +263,7 @@ def as_record(provider: ProviderId, asset: Asset, known: Mapping[AssetId, AssetR
         asset.tariff_hash,
         asset.deposit_minor,
         known[asset.asset_id].held_by if asset.asset_id in known else None,
+        is_suspended=asset.asset_id in known and known[asset.asset_id].is_suspended,
     )
 
 
@@ -255,6 +287,7 @@ def asset_of(row: Any) -> AssetRecord:
         Minor(row.deposit_minor),
         row.held_by,
         bool(row.unknown),
+        bool(row.suspended),
     )
 
 
@@ -351,12 +384,22 @@ def _demand(row: Any) -> Demand:
         radius_m=Metres(row.radius_m),
         energy_wh=row.energy_wh,
         duration_s=row.duration_s,
-        service_items=tuple(row.service_items.split("\n")) if row.service_items else (),
+        service_items=tuple(ServiceItem(name, quantity) for name, quantity in json.loads(row.service_items))
+        if row.service_items
+        else (),
         needed_by_time=Instant(row.needed_by),
         price_max_minor=row.price_max_minor,
         time_to_live_s=DurationS(row.time_to_live_s),
         connector=None if row.connector is None else Connector(row.connector),
     )
+
+
+def _items_text(items: Iterable[ServiceItem]) -> str:
+    return json.dumps([(item.name, item.quantity) for item in items]) if items else ""
+
+
+def _items(text: str) -> tuple[ServiceItem, ...]:
+    return tuple(ServiceItem(name, quantity) for name, quantity in json.loads(text)) if text else ()
 
 
 def _participant(row: Any) -> Participant:
@@ -380,6 +423,8 @@ def _offer(row: Any) -> StandingOffer:
         Instant(row.voucher_not_after),
         Instant(row.expiry),
         bool(row.withdrawn),
+        _items(row.items),
+        Minor(row.quote_minor),
     )
 
 

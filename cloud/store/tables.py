@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 metadata = MetaData()
@@ -24,8 +25,8 @@ def _id(name: str, *, primary_key: bool = False, nullable: bool = False, index: 
     return Column(name, LargeBinary(16), primary_key=primary_key, nullable=nullable, index=index)
 
 
-def _number(name: str, *, nullable: bool = False, index: bool = False) -> Column[int]:
-    return Column(name, BigInteger, nullable=nullable, index=index)
+def _number(name: str, *, nullable: bool = False, index: bool = False, server_default: str | None = None) -> Column[int]:
+    return Column(name, BigInteger, nullable=nullable, index=index, server_default=server_default)
 
 
 def _hash(name: str, *, primary_key: bool = False, nullable: bool = False) -> Column[bytes]:
@@ -40,6 +41,7 @@ accounts = Table(
     _id("id", primary_key=True),
     Column("role", String(16), nullable=False),
     Column("name", String(64), nullable=False),
+    Column("suspended", Boolean, nullable=False, server_default=false()),
     Index("accounts_by_name", "role", "name", unique=True),
 )
 
@@ -101,6 +103,7 @@ assets = Table(
     _number("cell_7", index=True),
     _id("held_by", nullable=True),
     Column("unknown", Boolean, nullable=False),
+    Column("suspended", Boolean, nullable=False, server_default=false()),
 )
 
 tariffs = Table("tariffs", metadata, _hash("hash", primary_key=True), Column("body", LargeBinary, nullable=False))
@@ -147,6 +150,8 @@ orders = Table(
     _hash("end_request_hash", nullable=True),
     _number("ending_since", nullable=True),
     _number("total_minor"),
+    Column("work", Text, nullable=True),
+    Column("aftermath", Text, nullable=True),
     Index("orders_by_account", "account_id", "state"),
     Index("orders_by_creation", "created"),
 )
@@ -172,6 +177,8 @@ offers = Table(
     _id("asset_id"),
     _id("device_id"),
     Column("kind", Integer, nullable=False),
+    Column("items", Text, nullable=False, server_default=""),
+    _number("quote_minor", server_default="0"),
     _hash("issuer_key"),
     _hash("tariff_hash"),
     _number("energy_wh_max"),
@@ -277,4 +284,25 @@ parked = Table(
     _number("number"),
     Column("body", LargeBinary, nullable=False),
     Column("error", Text, nullable=False),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    _number("at"),
+    Column("kind", String(32), nullable=False),
+    Column("order_id", LargeBinary(16), nullable=False),
+    Column("note", Text, nullable=False),
+)
+
+operator_acts = Table(
+    "operator_acts",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    _number("at"),
+    Column("operator", String(64), nullable=False),
+    Column("act", String(64), nullable=False),
+    Column("subject", String(128), nullable=False),
+    Column("note", Text, nullable=False),
 )

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, bindparam, func, literal_column, select, update
 
 from cloud.domain.ledger import Balance, LedgerAccount
-from cloud.domain.order import Order, StoredPart
+from cloud.domain.order import Order, StoredPart, Wait
 from cloud.domain.screening import AssetRecord
 from cloud.store import tables
 from cloud.store.cells import disk
@@ -92,6 +92,7 @@ class Changes:
     inserts: dict[str, Rows] = field(default_factory=dict)
     assets: Rows = field(default_factory=list)
     asset_holds: Rows = field(default_factory=list)
+    asset_suspensions: Rows = field(default_factory=list)
     terminals: Rows = field(default_factory=list)
     tokens: Rows = field(default_factory=list)
     acknowledged: Rows = field(default_factory=list)
@@ -200,6 +201,16 @@ class Unit:
         """Name the orders whose wait has run out, longest first."""
         return self._connection.execute(_DUE, {"now": now, "most": most}).all()
 
+    def suspended_accounts(self) -> frozenset[bytes]:
+        """Name the accounts that the operator has suspended."""
+        a = tables.accounts.c
+        return frozenset(row.id for row in self._connection.execute(select(a.id).where(a.suspended)))
+
+    def waiting_for(self, wait: Wait) -> set[OrderId]:
+        """Name the orders that wait for something."""
+        o = tables.orders.c
+        return {OrderId(row.id) for row in self._connection.execute(select(o.id).where(o.wait == wait.value))}
+
     def postpone(self, order_id: OrderId, due: Instant) -> None:
         """Have an order's wait run out later."""
         self._connection.execute(update(tables.orders).where(tables.orders.c.id == order_id).values(due=due))
@@ -224,6 +235,7 @@ class Unit:
             self._run(_INSERTS[name], rows)
         self._run(_UPDATE_ASSETS, changes.assets)
         self._run(_UPDATE_ASSETS, changes.asset_holds)
+        self._run(_UPDATE_ASSETS, changes.asset_suspensions)
         self._run(_UPDATE_TERMINALS, changes.terminals)
         self._run(_UPDATE_TOKENS, changes.tokens)
         self._run(_DELETE_ENVELOPES, changes.acknowledged)

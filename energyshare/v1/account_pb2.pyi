@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from energyshare.v1 import stream_pb2 as _stream_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -211,3 +212,53 @@ class StateTimeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StateTimeResponse: _TypeAlias = StateTimeResponse  # noqa: Y015
+
+@_typing.final
+class ListAccountOrdersRequest(_message.Message):
+    """ListAccountOrdersRequest asks for an account's orders, oldest first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_token: _builtins.bytes
+    """Optional, 16 bytes. From the page before; empty for the first."""
+    def __init__(
+        self,
+        *,
+        page_token: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAccountOrdersRequest: _TypeAlias = ListAccountOrdersRequest  # noqa: Y015
+
+@_typing.final
+class ListAccountOrdersResponse(_message.Message):
+    """ListAccountOrdersResponse is a page of orders: those that wait for something, and those made within the last 30 days."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDERS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.bytes
+    """Names the next page; empty after the last."""
+    @_builtins.property
+    def orders(self) -> _containers.RepeatedCompositeFieldContainer[_stream_pb2.SnapshotOrder]:
+        """At most 20."""
+
+    def __init__(
+        self,
+        *,
+        orders: _abc.Iterable[_stream_pb2.SnapshotOrder] | None = ...,
+        next_page_token: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "orders", b"orders"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAccountOrdersResponse: _TypeAlias = ListAccountOrdersResponse  # noqa: Y015

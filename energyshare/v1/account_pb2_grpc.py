@@ -50,6 +50,11 @@ class AccountServiceStub:
                 request_serializer=energyshare_dot_v1_dot_account__pb2.StateTimeRequest.SerializeToString,
                 response_deserializer=energyshare_dot_v1_dot_account__pb2.StateTimeResponse.FromString,
                 _registered_method=True)
+        self.ListAccountOrders = channel.unary_unary(
+                '/energyshare.v1.AccountService/ListAccountOrders',
+                request_serializer=energyshare_dot_v1_dot_account__pb2.ListAccountOrdersRequest.SerializeToString,
+                response_deserializer=energyshare_dot_v1_dot_account__pb2.ListAccountOrdersResponse.FromString,
+                _registered_method=True)
 
 
 class AccountServiceServicer:
@@ -77,6 +82,13 @@ class AccountServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAccountOrders(self, request, context):
+        """Lists the orders of all terminals of an account, with their signed parts. Callers: users, for their own account.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccountServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +106,11 @@ def add_AccountServiceServicer_to_server(servicer, server):
                     servicer.StateTime,
                     request_deserializer=energyshare_dot_v1_dot_account__pb2.StateTimeRequest.FromString,
                     response_serializer=energyshare_dot_v1_dot_account__pb2.StateTimeResponse.SerializeToString,
+            ),
+            'ListAccountOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAccountOrders,
+                    request_deserializer=energyshare_dot_v1_dot_account__pb2.ListAccountOrdersRequest.FromString,
+                    response_serializer=energyshare_dot_v1_dot_account__pb2.ListAccountOrdersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +195,33 @@ class AccountService:
             '/energyshare.v1.AccountService/StateTime',
             energyshare_dot_v1_dot_account__pb2.StateTimeRequest.SerializeToString,
             energyshare_dot_v1_dot_account__pb2.StateTimeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAccountOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/energyshare.v1.AccountService/ListAccountOrders',
+            energyshare_dot_v1_dot_account__pb2.ListAccountOrdersRequest.SerializeToString,
+            energyshare_dot_v1_dot_account__pb2.ListAccountOrdersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -22,6 +22,8 @@ class AccountServiceStub:
     """Pays in. Callers: users, for their own account; once per request id."""
     StateTime: _aio.UnaryUnaryMultiCallable[_account_pb2.StateTimeRequest, _account_pb2.StateTimeResponse]
     """Signs the time over a device's nonce. Callers: users and providers."""
+    ListAccountOrders: _aio.UnaryUnaryMultiCallable[_account_pb2.ListAccountOrdersRequest, _account_pb2.ListAccountOrdersResponse]
+    """Lists the orders of all terminals of an account, with their signed parts. Callers: users, for their own account."""
 
 class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
     """AccountService is for a terminal's own account, next to the stream, by mutual TLS."""
@@ -49,5 +51,13 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_account_pb2.StateTimeRequest, _abc.Awaitable[_account_pb2.StateTimeResponse]],
     ) -> _abc.Awaitable[_account_pb2.StateTimeResponse]:
         """Signs the time over a device's nonce. Callers: users and providers."""
+
+    @_abc_1.abstractmethod
+    def ListAccountOrders(
+        self,
+        request: _account_pb2.ListAccountOrdersRequest,
+        context: _aio.ServicerContext[_account_pb2.ListAccountOrdersRequest, _abc.Awaitable[_account_pb2.ListAccountOrdersResponse]],
+    ) -> _abc.Awaitable[_account_pb2.ListAccountOrdersResponse]:
+        """Lists the orders of all terminals of an account, with their signed parts. Callers: users, for their own account."""
 
 def add_AccountServiceServicer_to_server(servicer: AccountServiceServicer, server: _aio.Server) -> None: ...

@@ -613,6 +613,60 @@ class SerialClosedBody(_message.Message):
 Global___SerialClosedBody: _TypeAlias = SerialClosedBody  # noqa: Y015
 
 @_typing.final
+class CloseSerialRequest(_message.Message):
+    """CloseSerialRequest burns a voucher."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRESENTABLE_FIELD_NUMBER: _builtins.int
+    RELEASE_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
+    release: _builtins.bytes
+    """Required. A serialized Signed ReleaseBody of the voucher's order, by its holder key or the owner's issuing key."""
+    grant: _builtins.bytes
+    """Optional. A serialized Signed GrantBody of the owner's issuing key; absent when the holder asks."""
+    @_builtins.property
+    def presentable(self) -> _signed_pb2.Presentable:
+        """Required, at most 408 bytes. The voucher."""
+
+    def __init__(
+        self,
+        *,
+        presentable: _signed_pb2.Presentable | None = ...,
+        release: _builtins.bytes = ...,
+        grant: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["presentable", b"presentable"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grant", b"grant", "presentable", b"presentable", "release", b"release"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseSerialRequest: _TypeAlias = CloseSerialRequest  # noqa: Y015
+
+@_typing.final
+class CloseSerialResponse(_message.Message):
+    """CloseSerialResponse answers with the statement, also when the voucher was burned before."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATEMENT_FIELD_NUMBER: _builtins.int
+    statement: _builtins.bytes
+    """Required. A serialized Signed SerialClosedBody."""
+    def __init__(
+        self,
+        *,
+        statement: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["statement", b"statement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseSerialResponse: _TypeAlias = CloseSerialResponse  # noqa: Y015
+
+@_typing.final
 class ListEvidenceRequest(_message.Message):
     """ListEvidenceRequest asks for what a device has signed."""
 
@@ -682,21 +736,27 @@ class ListEvidenceResponse(_message.Message):
 
     SESSIONS_FIELD_NUMBER: _builtins.int
     GRANT_FIELD_NUMBER: _builtins.int
+    CLOSED_SERIALS_FIELD_NUMBER: _builtins.int
     grant: _builtins.bytes
     """Required. A serialized Signed GrantBody of the device."""
     @_builtins.property
     def sessions(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionEvidence]:
         """At most 100 sessions; ask again after the last one's receipt number."""
 
+    @_builtins.property
+    def closed_serials(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """At most 100. Serialized Signed SerialClosedBodies that match the request, oldest first."""
+
     def __init__(
         self,
         *,
         sessions: _abc.Iterable[Global___SessionEvidence] | None = ...,
         grant: _builtins.bytes = ...,
+        closed_serials: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["grant", b"grant", "sessions", b"sessions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_serials", b"closed_serials", "grant", b"grant", "sessions", b"sessions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

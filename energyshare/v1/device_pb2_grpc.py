@@ -50,6 +50,11 @@ class DeviceServiceStub:
                 request_serializer=energyshare_dot_v1_dot_device__pb2.ReleaseRequest.SerializeToString,
                 response_deserializer=energyshare_dot_v1_dot_device__pb2.ReleaseResponse.FromString,
                 _registered_method=True)
+        self.CloseSerial = channel.unary_unary(
+                '/energyshare.v1.DeviceService/CloseSerial',
+                request_serializer=energyshare_dot_v1_dot_device__pb2.CloseSerialRequest.SerializeToString,
+                response_deserializer=energyshare_dot_v1_dot_device__pb2.CloseSerialResponse.FromString,
+                _registered_method=True)
         self.ListEvidence = channel.unary_unary(
                 '/energyshare.v1.DeviceService/ListEvidence',
                 request_serializer=energyshare_dot_v1_dot_device__pb2.ListEvidenceRequest.SerializeToString,
@@ -87,6 +92,13 @@ class DeviceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CloseSerial(self, request, context):
+        """Burns a voucher that was never used, so that it can never be. Callers: its holder, or the device's owner.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListEvidence(self, request, context):
         """Lists signed receipts and readings. Callers: anyone near the device; they hold no secret.
         """
@@ -118,6 +130,11 @@ def add_DeviceServiceServicer_to_server(servicer, server):
                     servicer.Release,
                     request_deserializer=energyshare_dot_v1_dot_device__pb2.ReleaseRequest.FromString,
                     response_serializer=energyshare_dot_v1_dot_device__pb2.ReleaseResponse.SerializeToString,
+            ),
+            'CloseSerial': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseSerial,
+                    request_deserializer=energyshare_dot_v1_dot_device__pb2.CloseSerialRequest.FromString,
+                    response_serializer=energyshare_dot_v1_dot_device__pb2.CloseSerialResponse.SerializeToString,
             ),
             'ListEvidence': grpc.unary_unary_rpc_method_handler(
                     servicer.ListEvidence,
@@ -212,6 +229,33 @@ class DeviceService:
             '/energyshare.v1.DeviceService/Release',
             energyshare_dot_v1_dot_device__pb2.ReleaseRequest.SerializeToString,
             energyshare_dot_v1_dot_device__pb2.ReleaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseSerial(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/energyshare.v1.DeviceService/CloseSerial',
+            energyshare_dot_v1_dot_device__pb2.CloseSerialRequest.SerializeToString,
+            energyshare_dot_v1_dot_device__pb2.CloseSerialResponse.FromString,
             options,
             channel_credentials,
             insecure,

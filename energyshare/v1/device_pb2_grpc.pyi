@@ -22,6 +22,8 @@ class DeviceServiceStub:
     """Opens the device with a voucher, or resumes its open session. Callers: the voucher's holder."""
     Release: _aio.UnaryUnaryMultiCallable[_device_pb2.ReleaseRequest, _device_pb2.ReleaseResponse]
     """Ends the open session. Callers: its holder, or the device's owner."""
+    CloseSerial: _aio.UnaryUnaryMultiCallable[_device_pb2.CloseSerialRequest, _device_pb2.CloseSerialResponse]
+    """Burns a voucher that was never used, so that it can never be. Callers: its holder, or the device's owner."""
     ListEvidence: _aio.UnaryUnaryMultiCallable[_device_pb2.ListEvidenceRequest, _device_pb2.ListEvidenceResponse]
     """Lists signed receipts and readings. Callers: anyone near the device; they hold no secret."""
     SetTime: _aio.UnaryUnaryMultiCallable[_device_pb2.SetTimeRequest, _device_pb2.SetTimeResponse]
@@ -53,6 +55,14 @@ class DeviceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_device_pb2.ReleaseRequest, _abc.Awaitable[_device_pb2.ReleaseResponse]],
     ) -> _abc.Awaitable[_device_pb2.ReleaseResponse]:
         """Ends the open session. Callers: its holder, or the device's owner."""
+
+    @_abc_1.abstractmethod
+    def CloseSerial(
+        self,
+        request: _device_pb2.CloseSerialRequest,
+        context: _aio.ServicerContext[_device_pb2.CloseSerialRequest, _abc.Awaitable[_device_pb2.CloseSerialResponse]],
+    ) -> _abc.Awaitable[_device_pb2.CloseSerialResponse]:
+        """Burns a voucher that was never used, so that it can never be. Callers: its holder, or the device's owner."""
 
     @_abc_1.abstractmethod
     def ListEvidence(

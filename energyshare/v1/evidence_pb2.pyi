@@ -397,3 +397,39 @@ class RevocationBody(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RevocationBody: _TypeAlias = RevocationBody  # noqa: Y015
+
+@_typing.final
+class Settled(_message.Message):
+    """Settled tells of a charge record. Sent by the cloud to both sides."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHARGE_RECORD_FIELD_NUMBER: _builtins.int
+    PLATFORM_GRANT_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    DISPUTED_MINOR_FIELD_NUMBER: _builtins.int
+    charge_record: _builtins.bytes
+    """Required. The serialized Signed ChargeRecordBody."""
+    platform_grant: _builtins.bytes
+    """Required. The serialized Signed GrantBody of the platform key."""
+    disputed_minor: _builtins.int
+    """Minor units. What is held for a dispute on top of the record; 0 when nothing is disputed."""
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Part]:
+        """At most 200. Parts that the record names and the receiver may not have: all but readings."""
+
+    def __init__(
+        self,
+        *,
+        charge_record: _builtins.bytes = ...,
+        platform_grant: _builtins.bytes = ...,
+        parts: _abc.Iterable[Global___Part] | None = ...,
+        disputed_minor: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_record", b"charge_record", "disputed_minor", b"disputed_minor", "parts", b"parts", "platform_grant", b"platform_grant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Settled: _TypeAlias = Settled  # noqa: Y015

@@ -92,6 +92,7 @@ class OrderSummary(_message.Message):
     CREATED_TIME_FIELD_NUMBER: _builtins.int
     TOTAL_MINOR_FIELD_NUMBER: _builtins.int
     HOLD_MINOR_FIELD_NUMBER: _builtins.int
+    DISPUTED_MINOR_FIELD_NUMBER: _builtins.int
     order_id: _builtins.bytes
     """Required, 16 bytes."""
     state: _builtins.str
@@ -108,6 +109,8 @@ class OrderSummary(_message.Message):
     """Minor units, with VAT; 0 before it is settled."""
     hold_minor: _builtins.int
     """Minor units; 0 when nothing is held."""
+    disputed_minor: _builtins.int
+    """Minor units; 0 when nothing is disputed."""
     @_builtins.property
     def created_time(self) -> _timestamp_pb2.Timestamp:
         """Required."""
@@ -124,10 +127,11 @@ class OrderSummary(_message.Message):
         created_time: _timestamp_pb2.Timestamp | None = ...,
         total_minor: _builtins.int = ...,
         hold_minor: _builtins.int = ...,
+        disputed_minor: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_name", b"asset_name", "created_time", b"created_time", "hold_minor", b"hold_minor", "kind", b"kind", "order_id", b"order_id", "provider_name", b"provider_name", "state", b"state", "total_minor", b"total_minor", "user_name", b"user_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_name", b"asset_name", "created_time", b"created_time", "disputed_minor", b"disputed_minor", "hold_minor", b"hold_minor", "kind", b"kind", "order_id", b"order_id", "provider_name", b"provider_name", "state", b"state", "total_minor", b"total_minor", "user_name", b"user_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -141,19 +145,27 @@ class ListOrdersRequest(_message.Message):
 
     STATE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    USER_NAME_FIELD_NUMBER: _builtins.int
+    PROVIDER_NAME_FIELD_NUMBER: _builtins.int
     state: _builtins.str
     """Optional. Only orders in this state."""
     page_size: _builtins.int
     """Optional, 1 to 1,000; 0 means 50."""
+    user_name: _builtins.str
+    """Optional. Only orders of this user, by name."""
+    provider_name: _builtins.str
+    """Optional. Only orders in which this provider is selected, by name."""
     def __init__(
         self,
         *,
         state: _builtins.str = ...,
         page_size: _builtins.int = ...,
+        user_name: _builtins.str = ...,
+        provider_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "provider_name", b"provider_name", "state", b"state", "user_name", b"user_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -294,6 +306,300 @@ class MoneyRow(_message.Message):
 Global___MoneyRow: _TypeAlias = MoneyRow  # noqa: Y015
 
 @_typing.final
+class ParticipantRow(_message.Message):
+    """ParticipantRow is a terminal that takes part in an order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TERMINAL_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    SIDE_FIELD_NUMBER: _builtins.int
+    ONLINE_FIELD_NUMBER: _builtins.int
+    LAST_IN_FIELD_NUMBER: _builtins.int
+    LAST_OUT_FIELD_NUMBER: _builtins.int
+    WAITING_ENVELOPES_FIELD_NUMBER: _builtins.int
+    terminal_id: _builtins.bytes
+    """Required, 16 bytes."""
+    name: _builtins.str
+    """Required."""
+    side: _builtins.str
+    """Required. user, provider, or account for another terminal of the user's account."""
+    online: _builtins.bool
+    """Whether it has a stream now."""
+    last_in: _builtins.int
+    """Required. Last number received from it."""
+    last_out: _builtins.int
+    """Required. Last number given to it."""
+    waiting_envelopes: _builtins.int
+    """Required. Envelopes of this order that it has not acknowledged yet."""
+    def __init__(
+        self,
+        *,
+        terminal_id: _builtins.bytes = ...,
+        name: _builtins.str = ...,
+        side: _builtins.str = ...,
+        online: _builtins.bool = ...,
+        last_in: _builtins.int = ...,
+        last_out: _builtins.int = ...,
+        waiting_envelopes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_in", b"last_in", "last_out", b"last_out", "name", b"name", "online", b"online", "side", b"side", "terminal_id", b"terminal_id", "waiting_envelopes", b"waiting_envelopes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ParticipantRow: _TypeAlias = ParticipantRow  # noqa: Y015
+
+@_typing.final
+class ItemRow(_message.Message):
+    """ItemRow is work of one sort."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Required."""
+    quantity: _builtins.int
+    """Required, 1 to 10,000."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        quantity: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "quantity", b"quantity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ItemRow: _TypeAlias = ItemRow  # noqa: Y015
+
+@_typing.final
+class AmendmentRow(_message.Message):
+    """AmendmentRow is extra work that a provider proposed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    DURATION_S_FIELD_NUMBER: _builtins.int
+    HOLD_MINOR_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Required, from 1."""
+    duration_s: _builtins.int
+    """Required, seconds; 0 when no time is added."""
+    hold_minor: _builtins.int
+    """Required, minor units. What it adds to the hold."""
+    answer: _builtins.str
+    """Required. APPROVED, REFUSED or OPEN."""
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ItemRow]:
+        """At least one."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        items: _abc.Iterable[Global___ItemRow] | None = ...,
+        duration_s: _builtins.int = ...,
+        hold_minor: _builtins.int = ...,
+        answer: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "duration_s", b"duration_s", "hold_minor", b"hold_minor", "items", b"items", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AmendmentRow: _TypeAlias = AmendmentRow  # noqa: Y015
+
+@_typing.final
+class ChargeLineRow(_message.Message):
+    """ChargeLineRow is a line of a charge record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIMENSION_FIELD_NUMBER: _builtins.int
+    ITEM_FIELD_NUMBER: _builtins.int
+    BILLED_VOLUME_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    EXCL_VAT_MINOR_FIELD_NUMBER: _builtins.int
+    dimension: _builtins.str
+    """Required, as Dimension without its prefix."""
+    item: _builtins.str
+    """The item's name when the dimension is ITEM."""
+    billed_volume: _builtins.str
+    """Required. Decimal, after the step size."""
+    price: _builtins.str
+    """Required. Decimal, currency units for each unit."""
+    excl_vat_minor: _builtins.str
+    """Required. Decimal, minor units, before rounding."""
+    def __init__(
+        self,
+        *,
+        dimension: _builtins.str = ...,
+        item: _builtins.str = ...,
+        billed_volume: _builtins.str = ...,
+        price: _builtins.str = ...,
+        excl_vat_minor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["billed_volume", b"billed_volume", "dimension", b"dimension", "excl_vat_minor", b"excl_vat_minor", "item", b"item", "price", b"price"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChargeLineRow: _TypeAlias = ChargeLineRow  # noqa: Y015
+
+@_typing.final
+class ChargeRecordRow(_message.Message):
+    """ChargeRecordRow is a charge record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHARGE_RECORD_HASH_FIELD_NUMBER: _builtins.int
+    BASIS_FIELD_NUMBER: _builtins.int
+    SETTLED_TIME_FIELD_NUMBER: _builtins.int
+    ENERGY_WH_FIELD_NUMBER: _builtins.int
+    DURATION_S_FIELD_NUMBER: _builtins.int
+    EXCL_VAT_MINOR_FIELD_NUMBER: _builtins.int
+    INCL_VAT_MINOR_FIELD_NUMBER: _builtins.int
+    DEPOSIT_CLAIMED_MINOR_FIELD_NUMBER: _builtins.int
+    CORRECTS_HASH_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    charge_record_hash: _builtins.bytes
+    """Required, 32 bytes."""
+    basis: _builtins.str
+    """Required, as ChargeBasis without its prefix."""
+    energy_wh: _builtins.int
+    """Required, Wh."""
+    duration_s: _builtins.int
+    """Required, seconds."""
+    excl_vat_minor: _builtins.int
+    """Required, minor units."""
+    incl_vat_minor: _builtins.int
+    """Required, minor units."""
+    deposit_claimed_minor: _builtins.int
+    """Required, minor units; 0 when nothing of the deposit is claimed."""
+    corrects_hash: _builtins.bytes
+    """Optional, 32 bytes: the charge record that it corrects."""
+    @_builtins.property
+    def settled_time(self) -> _timestamp_pb2.Timestamp:
+        """Required."""
+
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChargeLineRow]:
+        """What the total is made of."""
+
+    def __init__(
+        self,
+        *,
+        charge_record_hash: _builtins.bytes = ...,
+        basis: _builtins.str = ...,
+        settled_time: _timestamp_pb2.Timestamp | None = ...,
+        energy_wh: _builtins.int = ...,
+        duration_s: _builtins.int = ...,
+        excl_vat_minor: _builtins.int = ...,
+        incl_vat_minor: _builtins.int = ...,
+        deposit_claimed_minor: _builtins.int = ...,
+        corrects_hash: _builtins.bytes = ...,
+        lines: _abc.Iterable[Global___ChargeLineRow] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["settled_time", b"settled_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "charge_record_hash", b"charge_record_hash", "corrects_hash", b"corrects_hash", "deposit_claimed_minor", b"deposit_claimed_minor", "duration_s", b"duration_s", "energy_wh", b"energy_wh", "excl_vat_minor", b"excl_vat_minor", "incl_vat_minor", b"incl_vat_minor", "lines", b"lines", "settled_time", b"settled_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChargeRecordRow: _TypeAlias = ChargeRecordRow  # noqa: Y015
+
+@_typing.final
+class EvidenceRow(_message.Message):
+    """EvidenceRow counts the signed parts of one kind."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """Required, as PartKind without its prefix."""
+    count: _builtins.int
+    """Required."""
+    bytes: _builtins.int
+    """Required. Of all of them."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        count: _builtins.int = ...,
+        bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "count", b"count", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EvidenceRow: _TypeAlias = EvidenceRow  # noqa: Y015
+
+@_typing.final
+class DisputeSummary(_message.Message):
+    """DisputeSummary is the disputed part of an order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    DISPUTED_MINOR_FIELD_NUMBER: _builtins.int
+    IS_SETTLED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
+    UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    by: _builtins.str
+    """Required. user or provider: who disputes."""
+    disputed_minor: _builtins.int
+    """Required, minor units."""
+    is_settled: _builtins.bool
+    """Required. Whether it had been paid: then it is held at the provider, else from the user."""
+    reason: _builtins.str
+    """Free text of who disputes, may be empty."""
+    @_builtins.property
+    def order(self) -> Global___OrderSummary:
+        """Required."""
+
+    @_builtins.property
+    def since_time(self) -> _timestamp_pb2.Timestamp:
+        """Required."""
+
+    @_builtins.property
+    def until_time(self) -> _timestamp_pb2.Timestamp:
+        """Required. When it ends by itself without a ruling."""
+
+    def __init__(
+        self,
+        *,
+        order: Global___OrderSummary | None = ...,
+        by: _builtins.str = ...,
+        disputed_minor: _builtins.int = ...,
+        is_settled: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+        since_time: _timestamp_pb2.Timestamp | None = ...,
+        until_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order", "since_time", b"since_time", "until_time", b"until_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "disputed_minor", b"disputed_minor", "is_settled", b"is_settled", "order", b"order", "reason", b"reason", "since_time", b"since_time", "until_time", b"until_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisputeSummary: _TypeAlias = DisputeSummary  # noqa: Y015
+
+@_typing.final
 class GetOrderResponse(_message.Message):
     """GetOrderResponse is an order."""
 
@@ -303,8 +609,17 @@ class GetOrderResponse(_message.Message):
     TIMELINE_FIELD_NUMBER: _builtins.int
     MONEY_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
+    WAITS_FOR_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
+    PARTICIPANTS_FIELD_NUMBER: _builtins.int
+    AMENDMENTS_FIELD_NUMBER: _builtins.int
+    CHARGE_RECORDS_FIELD_NUMBER: _builtins.int
+    DISPUTE_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
     currency: _builtins.str
     """Required, ISO 4217."""
+    waits_for: _builtins.str
+    """What is waited for, as in the table of silence; empty when nothing is."""
     @_builtins.property
     def order(self) -> Global___OrderSummary:
         """Required."""
@@ -317,6 +632,30 @@ class GetOrderResponse(_message.Message):
     def money(self) -> _containers.RepeatedCompositeFieldContainer[Global___MoneyRow]:
         """What moved, oldest first."""
 
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when."""
+
+    @_builtins.property
+    def participants(self) -> _containers.RepeatedCompositeFieldContainer[Global___ParticipantRow]:
+        """Who takes part."""
+
+    @_builtins.property
+    def amendments(self) -> _containers.RepeatedCompositeFieldContainer[Global___AmendmentRow]:
+        """What was proposed, oldest first."""
+
+    @_builtins.property
+    def charge_records(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChargeRecordRow]:
+        """All charge records, oldest first; the last one counts."""
+
+    @_builtins.property
+    def dispute(self) -> Global___DisputeSummary:
+        """What is disputed now, if anything is."""
+
+    @_builtins.property
+    def evidence(self) -> _containers.RepeatedCompositeFieldContainer[Global___EvidenceRow]:
+        """The signed parts that are kept."""
+
     def __init__(
         self,
         *,
@@ -324,10 +663,17 @@ class GetOrderResponse(_message.Message):
         timeline: _abc.Iterable[Global___TimelineEntry] | None = ...,
         money: _abc.Iterable[Global___MoneyRow] | None = ...,
         currency: _builtins.str = ...,
+        waits_for: _builtins.str = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
+        participants: _abc.Iterable[Global___ParticipantRow] | None = ...,
+        amendments: _abc.Iterable[Global___AmendmentRow] | None = ...,
+        charge_records: _abc.Iterable[Global___ChargeRecordRow] | None = ...,
+        dispute: Global___DisputeSummary | None = ...,
+        evidence: _abc.Iterable[Global___EvidenceRow] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dispute", b"dispute", "due_time", b"due_time", "order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "money", b"money", "order", b"order", "timeline", b"timeline"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amendments", b"amendments", "charge_records", b"charge_records", "currency", b"currency", "dispute", b"dispute", "due_time", b"due_time", "evidence", b"evidence", "money", b"money", "order", b"order", "participants", b"participants", "timeline", b"timeline", "waits_for", b"waits_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -486,6 +832,7 @@ class TerminalSummary(_message.Message):
     ONLINE_FIELD_NUMBER: _builtins.int
     CERTIFICATE_NOT_AFTER_TIME_FIELD_NUMBER: _builtins.int
     WAITING_ENVELOPES_FIELD_NUMBER: _builtins.int
+    REVOKED_FIELD_NUMBER: _builtins.int
     terminal_id: _builtins.bytes
     """Required, 16 bytes."""
     role: _builtins.str
@@ -496,6 +843,8 @@ class TerminalSummary(_message.Message):
     """Whether it has a stream now."""
     waiting_envelopes: _builtins.int
     """Envelopes that it has not acknowledged yet."""
+    revoked: _builtins.bool
+    """Whether its identity was revoked."""
     @_builtins.property
     def certificate_not_after_time(self) -> _timestamp_pb2.Timestamp:
         """Required."""
@@ -509,10 +858,11 @@ class TerminalSummary(_message.Message):
         online: _builtins.bool = ...,
         certificate_not_after_time: _timestamp_pb2.Timestamp | None = ...,
         waiting_envelopes: _builtins.int = ...,
+        revoked: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_not_after_time", b"certificate_not_after_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_not_after_time", b"certificate_not_after_time", "name", b"name", "online", b"online", "role", b"role", "terminal_id", b"terminal_id", "waiting_envelopes", b"waiting_envelopes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_not_after_time", b"certificate_not_after_time", "name", b"name", "online", b"online", "revoked", b"revoked", "role", b"role", "terminal_id", b"terminal_id", "waiting_envelopes", b"waiting_envelopes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -578,6 +928,7 @@ class AssetSummary(_message.Message):
     HELD_BY_FIELD_NUMBER: _builtins.int
     LATITUDE_E7_FIELD_NUMBER: _builtins.int
     LONGITUDE_E7_FIELD_NUMBER: _builtins.int
+    SUSPENDED_FIELD_NUMBER: _builtins.int
     provider_name: _builtins.str
     """Required."""
     station: _builtins.str
@@ -594,6 +945,8 @@ class AssetSummary(_message.Message):
     """Required, 1e-7 degrees."""
     longitude_e7: _builtins.int
     """Required, 1e-7 degrees."""
+    suspended: _builtins.bool
+    """Whether it is kept from new orders until the operator resumes it."""
     def __init__(
         self,
         *,
@@ -605,10 +958,11 @@ class AssetSummary(_message.Message):
         held_by: _builtins.bytes = ...,
         latitude_e7: _builtins.int = ...,
         longitude_e7: _builtins.int = ...,
+        suspended: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["held_by", b"held_by", "kind", b"kind", "latitude_e7", b"latitude_e7", "longitude_e7", b"longitude_e7", "name", b"name", "provider_name", b"provider_name", "state", b"state", "station", b"station"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held_by", b"held_by", "kind", b"kind", "latitude_e7", b"latitude_e7", "longitude_e7", b"longitude_e7", "name", b"name", "provider_name", b"provider_name", "state", b"state", "station", b"station", "suspended", b"suspended"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -767,6 +1121,10 @@ class GetStatusResponse(_message.Message):
     WAITING_ENVELOPES_FIELD_NUMBER: _builtins.int
     PARKED_FIELD_NUMBER: _builtins.int
     PENDING_GRANTS_FIELD_NUMBER: _builtins.int
+    DISPUTES_FIELD_NUMBER: _builtins.int
+    ALERTS_FIELD_NUMBER: _builtins.int
+    SUSPENDED_PARTIES_FIELD_NUMBER: _builtins.int
+    SUSPENDED_ASSETS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Required."""
     running: _builtins.bool
@@ -781,6 +1139,14 @@ class GetStatusResponse(_message.Message):
     """Messages parked because our own code failed on them."""
     pending_grants: _builtins.int
     """Grants that wait for the platform root's signature."""
+    disputes: _builtins.int
+    """Orders of which a part is disputed."""
+    alerts: _builtins.int
+    """Alerts of the last seven days."""
+    suspended_parties: _builtins.int
+    """Users and providers that are suspended."""
+    suspended_assets: _builtins.int
+    """Assets that are suspended."""
     @_builtins.property
     def ready_time(self) -> _timestamp_pb2.Timestamp:
         """Since when it runs."""
@@ -801,10 +1167,14 @@ class GetStatusResponse(_message.Message):
         waiting_envelopes: _builtins.int = ...,
         parked: _builtins.int = ...,
         pending_grants: _builtins.int = ...,
+        disputes: _builtins.int = ...,
+        alerts: _builtins.int = ...,
+        suspended_parties: _builtins.int = ...,
+        suspended_assets: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ready_time", b"ready_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assets", b"assets", "orders", b"orders", "parked", b"parked", "pending_grants", b"pending_grants", "ready_time", b"ready_time", "running", b"running", "streams", b"streams", "version", b"version", "waiting_envelopes", b"waiting_envelopes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alerts", b"alerts", "assets", b"assets", "disputes", b"disputes", "orders", b"orders", "parked", b"parked", "pending_grants", b"pending_grants", "ready_time", b"ready_time", "running", b"running", "streams", b"streams", "suspended_assets", b"suspended_assets", "suspended_parties", b"suspended_parties", "version", b"version", "waiting_envelopes", b"waiting_envelopes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -915,3 +1285,908 @@ class SubmitGrantResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SubmitGrantResponse: _TypeAlias = SubmitGrantResponse  # noqa: Y015
+
+@_typing.final
+class ListDisputesRequest(_message.Message):
+    """ListDisputesRequest asks for disputes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Optional, 1 to 1,000; 0 means 50."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDisputesRequest: _TypeAlias = ListDisputesRequest  # noqa: Y015
+
+@_typing.final
+class ListDisputesResponse(_message.Message):
+    """ListDisputesResponse is a list of disputes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISPUTES_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    currency: _builtins.str
+    """Required, ISO 4217."""
+    @_builtins.property
+    def disputes(self) -> _containers.RepeatedCompositeFieldContainer[Global___DisputeSummary]:
+        """The disputes."""
+
+    def __init__(
+        self,
+        *,
+        disputes: _abc.Iterable[Global___DisputeSummary] | None = ...,
+        currency: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "disputes", b"disputes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDisputesResponse: _TypeAlias = ListDisputesResponse  # noqa: Y015
+
+@_typing.final
+class ResolveDisputeRequest(_message.Message):
+    """ResolveDisputeRequest is the operator's word on a dispute."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: _builtins.int
+    CHARGE_MINOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    order: _builtins.str
+    """Required, as in GetOrderRequest."""
+    charge_minor: _builtins.int
+    """Required, minor units, 0 to what is disputed: what the user pays of it."""
+    reason: _builtins.str
+    """Required, 1 to 500 printable characters; both sides are told."""
+    def __init__(
+        self,
+        *,
+        order: _builtins.str = ...,
+        charge_minor: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_minor", b"charge_minor", "order", b"order", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveDisputeRequest: _TypeAlias = ResolveDisputeRequest  # noqa: Y015
+
+@_typing.final
+class ResolveDisputeResponse(_message.Message):
+    """ResolveDisputeResponse is what an order came to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    TOTAL_MINOR_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.bytes
+    """Required, 16 bytes."""
+    state: _builtins.str
+    """Required, as OrderState without its prefix."""
+    total_minor: _builtins.int
+    """Required, minor units. What the user pays in all, with VAT."""
+    currency: _builtins.str
+    """Required, ISO 4217."""
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.bytes = ...,
+        state: _builtins.str = ...,
+        total_minor: _builtins.int = ...,
+        currency: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "order_id", b"order_id", "state", b"state", "total_minor", b"total_minor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveDisputeResponse: _TypeAlias = ResolveDisputeResponse  # noqa: Y015
+
+@_typing.final
+class ListPartiesRequest(_message.Message):
+    """ListPartiesRequest asks for users and providers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    role: _builtins.str
+    """Optional. user or provider."""
+    page_size: _builtins.int
+    """Optional, 1 to 100,000; 0 means 50."""
+    def __init__(
+        self,
+        *,
+        role: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPartiesRequest: _TypeAlias = ListPartiesRequest  # noqa: Y015
+
+@_typing.final
+class PartySummary(_message.Message):
+    """PartySummary is a user or provider."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    SUSPENDED_FIELD_NUMBER: _builtins.int
+    TERMINALS_FIELD_NUMBER: _builtins.int
+    OPEN_ORDERS_FIELD_NUMBER: _builtins.int
+    AVAILABLE_MINOR_FIELD_NUMBER: _builtins.int
+    HELD_MINOR_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.bytes
+    """Required, 16 bytes."""
+    role: _builtins.str
+    """Required. user or provider."""
+    name: _builtins.str
+    """Required."""
+    suspended: _builtins.bool
+    """Whether it is kept from new orders."""
+    terminals: _builtins.int
+    """Required. Terminals that are not revoked."""
+    open_orders: _builtins.int
+    """Required. Orders that run."""
+    available_minor: _builtins.int
+    """Required, minor units. What it can spend or is paid out."""
+    held_minor: _builtins.int
+    """Required, minor units."""
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.bytes = ...,
+        role: _builtins.str = ...,
+        name: _builtins.str = ...,
+        suspended: _builtins.bool = ...,
+        terminals: _builtins.int = ...,
+        open_orders: _builtins.int = ...,
+        available_minor: _builtins.int = ...,
+        held_minor: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "available_minor", b"available_minor", "held_minor", b"held_minor", "name", b"name", "open_orders", b"open_orders", "role", b"role", "suspended", b"suspended", "terminals", b"terminals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartySummary: _TypeAlias = PartySummary  # noqa: Y015
+
+@_typing.final
+class ListPartiesResponse(_message.Message):
+    """ListPartiesResponse is a list of users and providers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTIES_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    currency: _builtins.str
+    """Required, ISO 4217."""
+    @_builtins.property
+    def parties(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartySummary]:
+        """By role and name."""
+
+    def __init__(
+        self,
+        *,
+        parties: _abc.Iterable[Global___PartySummary] | None = ...,
+        currency: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "parties", b"parties"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPartiesResponse: _TypeAlias = ListPartiesResponse  # noqa: Y015
+
+@_typing.final
+class SuspendPartyRequest(_message.Message):
+    """SuspendPartyRequest names who is to be suspended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    role: _builtins.str
+    """Required. user or provider."""
+    name: _builtins.str
+    """Required."""
+    reason: _builtins.str
+    """Optional, up to 500 printable characters; goes to the record of acts."""
+    def __init__(
+        self,
+        *,
+        role: _builtins.str = ...,
+        name: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuspendPartyRequest: _TypeAlias = SuspendPartyRequest  # noqa: Y015
+
+@_typing.final
+class SuspendPartyResponse(_message.Message):
+    """SuspendPartyResponse says how it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGED_FIELD_NUMBER: _builtins.int
+    OPEN_ORDERS_FIELD_NUMBER: _builtins.int
+    changed: _builtins.bool
+    """Whether this call changed it."""
+    open_orders: _builtins.int
+    """Required. Orders that go on."""
+    def __init__(
+        self,
+        *,
+        changed: _builtins.bool = ...,
+        open_orders: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "open_orders", b"open_orders"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuspendPartyResponse: _TypeAlias = SuspendPartyResponse  # noqa: Y015
+
+@_typing.final
+class ResumePartyRequest(_message.Message):
+    """ResumePartyRequest names whose suspension is to be lifted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    role: _builtins.str
+    """Required. user or provider."""
+    name: _builtins.str
+    """Required."""
+    reason: _builtins.str
+    """Optional, up to 500 printable characters; goes to the record of acts."""
+    def __init__(
+        self,
+        *,
+        role: _builtins.str = ...,
+        name: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumePartyRequest: _TypeAlias = ResumePartyRequest  # noqa: Y015
+
+@_typing.final
+class ResumePartyResponse(_message.Message):
+    """ResumePartyResponse says how it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGED_FIELD_NUMBER: _builtins.int
+    changed: _builtins.bool
+    """Whether this call changed it."""
+    def __init__(
+        self,
+        *,
+        changed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumePartyResponse: _TypeAlias = ResumePartyResponse  # noqa: Y015
+
+@_typing.final
+class RevokeTerminalRequest(_message.Message):
+    """RevokeTerminalRequest names a terminal or device."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TERMINAL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    terminal: _builtins.str
+    """Required. Its name where only one has it; its id, or an end of it that is unique, at least four characters."""
+    reason: _builtins.str
+    """Optional, up to 500 printable characters; goes to the record of acts."""
+    def __init__(
+        self,
+        *,
+        terminal: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "terminal", b"terminal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeTerminalRequest: _TypeAlias = RevokeTerminalRequest  # noqa: Y015
+
+@_typing.final
+class RevokeTerminalResponse(_message.Message):
+    """RevokeTerminalResponse says which one it was."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TERMINAL_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_NUMBER: _builtins.int
+    changed: _builtins.bool
+    """Whether this call changed it."""
+    @_builtins.property
+    def terminal(self) -> Global___TerminalSummary:
+        """Required."""
+
+    def __init__(
+        self,
+        *,
+        terminal: Global___TerminalSummary | None = ...,
+        changed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["terminal", b"terminal"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "terminal", b"terminal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeTerminalResponse: _TypeAlias = RevokeTerminalResponse  # noqa: Y015
+
+@_typing.final
+class ResumeAssetRequest(_message.Message):
+    """ResumeAssetRequest names an asset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSET_FIELD_NUMBER: _builtins.int
+    PROVIDER_NAME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    asset: _builtins.str
+    """Required. Its name, or its station's and its own joined by a slash."""
+    provider_name: _builtins.str
+    """Optional: its provider's name, where several providers have such an asset."""
+    reason: _builtins.str
+    """Optional, up to 500 printable characters; goes to the record of acts."""
+    def __init__(
+        self,
+        *,
+        asset: _builtins.str = ...,
+        provider_name: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "provider_name", b"provider_name", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeAssetRequest: _TypeAlias = ResumeAssetRequest  # noqa: Y015
+
+@_typing.final
+class ResumeAssetResponse(_message.Message):
+    """ResumeAssetResponse says which one it was."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSET_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_NUMBER: _builtins.int
+    changed: _builtins.bool
+    """Whether this call changed it."""
+    @_builtins.property
+    def asset(self) -> Global___AssetSummary:
+        """Required."""
+
+    def __init__(
+        self,
+        *,
+        asset: Global___AssetSummary | None = ...,
+        changed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "changed", b"changed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeAssetResponse: _TypeAlias = ResumeAssetResponse  # noqa: Y015
+
+@_typing.final
+class ListAlertsRequest(_message.Message):
+    """ListAlertsRequest asks for alerts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Optional, 1 to 1,000; 0 means 50."""
+    @_builtins.property
+    def since_time(self) -> _timestamp_pb2.Timestamp:
+        """Optional. None older."""
+
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        since_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since_time", b"since_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "since_time", b"since_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAlertsRequest: _TypeAlias = ListAlertsRequest  # noqa: Y015
+
+@_typing.final
+class AlertRow(_message.Message):
+    """AlertRow is something that the operator should look at."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALERT_TIME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """Required, UPPER_SNAKE."""
+    order_id: _builtins.bytes
+    """Optional, 16 bytes: the order that it is about."""
+    note: _builtins.str
+    """Free text."""
+    @_builtins.property
+    def alert_time(self) -> _timestamp_pb2.Timestamp:
+        """Required."""
+
+    def __init__(
+        self,
+        *,
+        alert_time: _timestamp_pb2.Timestamp | None = ...,
+        kind: _builtins.str = ...,
+        order_id: _builtins.bytes = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["alert_time", b"alert_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert_time", b"alert_time", "kind", b"kind", "note", b"note", "order_id", b"order_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AlertRow: _TypeAlias = AlertRow  # noqa: Y015
+
+@_typing.final
+class ListAlertsResponse(_message.Message):
+    """ListAlertsResponse is a list of alerts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALERTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def alerts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AlertRow]:
+        """The alerts."""
+
+    def __init__(
+        self,
+        *,
+        alerts: _abc.Iterable[Global___AlertRow] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alerts", b"alerts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAlertsResponse: _TypeAlias = ListAlertsResponse  # noqa: Y015
+
+@_typing.final
+class ListParkedRequest(_message.Message):
+    """ListParkedRequest asks for parked messages."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Optional, 1 to 1,000; 0 means 50."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListParkedRequest: _TypeAlias = ListParkedRequest  # noqa: Y015
+
+@_typing.final
+class ParkedSummary(_message.Message):
+    """ParkedSummary is a message on which our own code failed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARKED_ID_FIELD_NUMBER: _builtins.int
+    PARKED_TIME_FIELD_NUMBER: _builtins.int
+    TERMINAL_NAME_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    parked_id: _builtins.int
+    """Required, from 1."""
+    terminal_name: _builtins.str
+    """Required. Of the terminal that sent it."""
+    order_id: _builtins.bytes
+    """Optional, 16 bytes: the order that it was said in."""
+    number: _builtins.int
+    """Required. Its number in that conversation."""
+    message: _builtins.str
+    """Required. The message's name in the contract, or "unknown"."""
+    error: _builtins.str
+    """Required. The reference that the terminal was given, and what failed."""
+    @_builtins.property
+    def parked_time(self) -> _timestamp_pb2.Timestamp:
+        """Required."""
+
+    def __init__(
+        self,
+        *,
+        parked_id: _builtins.int = ...,
+        parked_time: _timestamp_pb2.Timestamp | None = ...,
+        terminal_name: _builtins.str = ...,
+        order_id: _builtins.bytes = ...,
+        number: _builtins.int = ...,
+        message: _builtins.str = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["parked_time", b"parked_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "message", b"message", "number", b"number", "order_id", b"order_id", "parked_id", b"parked_id", "parked_time", b"parked_time", "terminal_name", b"terminal_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ParkedSummary: _TypeAlias = ParkedSummary  # noqa: Y015
+
+@_typing.final
+class ListParkedResponse(_message.Message):
+    """ListParkedResponse is a list of parked messages."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARKED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def parked(self) -> _containers.RepeatedCompositeFieldContainer[Global___ParkedSummary]:
+        """The messages."""
+
+    def __init__(
+        self,
+        *,
+        parked: _abc.Iterable[Global___ParkedSummary] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parked", b"parked"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListParkedResponse: _TypeAlias = ListParkedResponse  # noqa: Y015
+
+@_typing.final
+class GetParkedRequest(_message.Message):
+    """GetParkedRequest asks for a parked message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARKED_ID_FIELD_NUMBER: _builtins.int
+    parked_id: _builtins.int
+    """Required, from 1."""
+    def __init__(
+        self,
+        *,
+        parked_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parked_id", b"parked_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetParkedRequest: _TypeAlias = GetParkedRequest  # noqa: Y015
+
+@_typing.final
+class GetParkedResponse(_message.Message):
+    """GetParkedResponse is a parked message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARKED_FIELD_NUMBER: _builtins.int
+    ENVELOPE_FIELD_NUMBER: _builtins.int
+    CAN_RETRY_FIELD_NUMBER: _builtins.int
+    envelope: _builtins.bytes
+    """Required. The envelope as it came."""
+    can_retry: _builtins.bool
+    """Whether it can be retried; only what a device has signed can be."""
+    @_builtins.property
+    def parked(self) -> Global___ParkedSummary:
+        """Required."""
+
+    def __init__(
+        self,
+        *,
+        parked: Global___ParkedSummary | None = ...,
+        envelope: _builtins.bytes = ...,
+        can_retry: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["parked", b"parked"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["can_retry", b"can_retry", "envelope", b"envelope", "parked", b"parked"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetParkedResponse: _TypeAlias = GetParkedResponse  # noqa: Y015
+
+@_typing.final
+class RetryParkedRequest(_message.Message):
+    """RetryParkedRequest names a parked message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARKED_ID_FIELD_NUMBER: _builtins.int
+    parked_id: _builtins.int
+    """Required, from 1."""
+    def __init__(
+        self,
+        *,
+        parked_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parked_id", b"parked_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryParkedRequest: _TypeAlias = RetryParkedRequest  # noqa: Y015
+
+@_typing.final
+class RetryParkedResponse(_message.Message):
+    """RetryParkedResponse says what it came to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.bytes
+    """Required, 16 bytes."""
+    state: _builtins.str
+    """Required, as OrderState without its prefix."""
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.bytes = ...,
+        state: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryParkedResponse: _TypeAlias = RetryParkedResponse  # noqa: Y015
+
+@_typing.final
+class DropParkedRequest(_message.Message):
+    """DropParkedRequest names a parked message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARKED_ID_FIELD_NUMBER: _builtins.int
+    parked_id: _builtins.int
+    """Required, from 1."""
+    def __init__(
+        self,
+        *,
+        parked_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parked_id", b"parked_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DropParkedRequest: _TypeAlias = DropParkedRequest  # noqa: Y015
+
+@_typing.final
+class DropParkedResponse(_message.Message):
+    """DropParkedResponse says that it is gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DropParkedResponse: _TypeAlias = DropParkedResponse  # noqa: Y015
+
+@_typing.final
+class ListActsRequest(_message.Message):
+    """ListActsRequest asks for the record of acts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Optional, 1 to 1,000; 0 means 50."""
+    @_builtins.property
+    def since_time(self) -> _timestamp_pb2.Timestamp:
+        """Optional. None older."""
+
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        since_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since_time", b"since_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "since_time", b"since_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListActsRequest: _TypeAlias = ListActsRequest  # noqa: Y015
+
+@_typing.final
+class ActRow(_message.Message):
+    """ActRow is one thing that an operator did."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACT_TIME_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    ACT_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    operator: _builtins.str
+    """Required. The name of the Unix user."""
+    act: _builtins.str
+    """Required. The command."""
+    subject: _builtins.str
+    """Required. On whom or what."""
+    note: _builtins.str
+    """Free text, may be empty; never a secret."""
+    @_builtins.property
+    def act_time(self) -> _timestamp_pb2.Timestamp:
+        """Required."""
+
+    def __init__(
+        self,
+        *,
+        act_time: _timestamp_pb2.Timestamp | None = ...,
+        operator: _builtins.str = ...,
+        act: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["act_time", b"act_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "act_time", b"act_time", "note", b"note", "operator", b"operator", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActRow: _TypeAlias = ActRow  # noqa: Y015
+
+@_typing.final
+class ListActsResponse(_message.Message):
+    """ListActsResponse is the record of acts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def acts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ActRow]:
+        """The acts."""
+
+    def __init__(
+        self,
+        *,
+        acts: _abc.Iterable[Global___ActRow] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acts", b"acts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListActsResponse: _TypeAlias = ListActsResponse  # noqa: Y015
+
+@_typing.final
+class BackupRequest(_message.Message):
+    """BackupRequest names a file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Required. Absolute path of a file that does not exist, on the node's machine."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackupRequest: _TypeAlias = BackupRequest  # noqa: Y015
+
+@_typing.final
+class BackupResponse(_message.Message):
+    """BackupResponse is a backup that was made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BYTES_FIELD_NUMBER: _builtins.int
+    ORDERS_FIELD_NUMBER: _builtins.int
+    TRANSFERS_FIELD_NUMBER: _builtins.int
+    bytes: _builtins.int
+    """Required."""
+    orders: _builtins.int
+    """Required. Orders in it."""
+    transfers: _builtins.int
+    """Required. Rows of the ledger in it."""
+    def __init__(
+        self,
+        *,
+        bytes: _builtins.int = ...,
+        orders: _builtins.int = ...,
+        transfers: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "orders", b"orders", "transfers", b"transfers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackupResponse: _TypeAlias = BackupResponse  # noqa: Y015

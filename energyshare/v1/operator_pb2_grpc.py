@@ -27,6 +27,9 @@ if _version_not_supported:
 
 class OperatorServiceStub:
     """OperatorService serves the operator's commands over a Unix socket in the node's home, which only its owner can open.
+
+    Every call that writes adds one row to the record of the operator's acts, in the same transaction. Who acted is the metadata
+    `energyshare-operator-bin`, the name of the caller's Unix user in UTF-8; required for those calls, 1 to 64 characters.
     """
 
     def __init__(self, channel):
@@ -85,10 +88,83 @@ class OperatorServiceStub:
                 request_serializer=energyshare_dot_v1_dot_operator__pb2.SubmitGrantRequest.SerializeToString,
                 response_deserializer=energyshare_dot_v1_dot_operator__pb2.SubmitGrantResponse.FromString,
                 _registered_method=True)
+        self.ListDisputes = channel.unary_unary(
+                '/energyshare.v1.OperatorService/ListDisputes',
+                request_serializer=energyshare_dot_v1_dot_operator__pb2.ListDisputesRequest.SerializeToString,
+                response_deserializer=energyshare_dot_v1_dot_operator__pb2.ListDisputesResponse.FromString,
+                _registered_method=True)
+        self.ResolveDispute = channel.unary_unary(
+                '/energyshare.v1.OperatorService/ResolveDispute',
+                request_serializer=energyshare_dot_v1_dot_operator__pb2.ResolveDisputeRequest.SerializeToString,
+                response_deserializer=energyshare_dot_v1_dot_operator__pb2.ResolveDisputeResponse.FromString,
+                _registered_method=True)
+        self.ListParties = channel.unary_unary(
+                '/energyshare.v1.OperatorService/ListParties',
+                request_serializer=energyshare_dot_v1_dot_operator__pb2.ListPartiesRequest.SerializeToString,
+                response_deserializer=energyshare_dot_v1_dot_operator__pb2.ListPartiesResponse.FromString,
+                _registered_method=True)
+        self.SuspendParty = channel.unary_unary(
+                '/energyshare.v1.OperatorService/SuspendParty',
+                request_serializer=energyshare_dot_v1_dot_operator__pb2.SuspendPartyRequest.SerializeToString,
+                response_deserializer=energyshare_dot_v1_dot_operator__pb2.SuspendPartyResponse.FromString,
+                _registered_method=True)
+        self.ResumeParty = channel.unary_unary(
+                '/energyshare.v1.OperatorService/ResumeParty',
+                request_serializer=energyshare_dot_v1_dot_operator__pb2.ResumePartyRequest.SerializeToString,
+                response_deserializer=energyshare_dot_v1_dot_operator__pb2.ResumePartyResponse.FromString,
+                _registered_method=True)
+        self.RevokeTerminal = channel.unary_unary(
+                '/energyshare.v1.OperatorService/RevokeTerminal',
+                request_serializer=energyshare_dot_v1_dot_operator__pb2.RevokeTerminalRequest.SerializeToString,
+                response_deserializer=energyshare_dot_v1_dot_operator__pb2.RevokeTerminalResponse.FromString,
+                _registered_method=True)
+        self.ResumeAsset = channel.unary_unary(
+                '/energyshare.v1.OperatorService/ResumeAsset',
+                request_serializer=energyshare_dot_v1_dot_operator__pb2.ResumeAssetRequest.SerializeToString,
+                response_deserializer=energyshare_dot_v1_dot_operator__pb2.ResumeAssetResponse.FromString,
+                _registered_method=True)
+        self.ListAlerts = channel.unary_unary(
+                '/energyshare.v1.OperatorService/ListAlerts',
+                request_serializer=energyshare_dot_v1_dot_operator__pb2.ListAlertsRequest.SerializeToString,
+                response_deserializer=energyshare_dot_v1_dot_operator__pb2.ListAlertsResponse.FromString,
+                _registered_method=True)
+        self.ListParked = channel.unary_unary(
+                '/energyshare.v1.OperatorService/ListParked',
+                request_serializer=energyshare_dot_v1_dot_operator__pb2.ListParkedRequest.SerializeToString,
+                response_deserializer=energyshare_dot_v1_dot_operator__pb2.ListParkedResponse.FromString,
+                _registered_method=True)
+        self.GetParked = channel.unary_unary(
+                '/energyshare.v1.OperatorService/GetParked',
+                request_serializer=energyshare_dot_v1_dot_operator__pb2.GetParkedRequest.SerializeToString,
+                response_deserializer=energyshare_dot_v1_dot_operator__pb2.GetParkedResponse.FromString,
+                _registered_method=True)
+        self.RetryParked = channel.unary_unary(
+                '/energyshare.v1.OperatorService/RetryParked',
+                request_serializer=energyshare_dot_v1_dot_operator__pb2.RetryParkedRequest.SerializeToString,
+                response_deserializer=energyshare_dot_v1_dot_operator__pb2.RetryParkedResponse.FromString,
+                _registered_method=True)
+        self.DropParked = channel.unary_unary(
+                '/energyshare.v1.OperatorService/DropParked',
+                request_serializer=energyshare_dot_v1_dot_operator__pb2.DropParkedRequest.SerializeToString,
+                response_deserializer=energyshare_dot_v1_dot_operator__pb2.DropParkedResponse.FromString,
+                _registered_method=True)
+        self.ListActs = channel.unary_unary(
+                '/energyshare.v1.OperatorService/ListActs',
+                request_serializer=energyshare_dot_v1_dot_operator__pb2.ListActsRequest.SerializeToString,
+                response_deserializer=energyshare_dot_v1_dot_operator__pb2.ListActsResponse.FromString,
+                _registered_method=True)
+        self.Backup = channel.unary_unary(
+                '/energyshare.v1.OperatorService/Backup',
+                request_serializer=energyshare_dot_v1_dot_operator__pb2.BackupRequest.SerializeToString,
+                response_deserializer=energyshare_dot_v1_dot_operator__pb2.BackupResponse.FromString,
+                _registered_method=True)
 
 
 class OperatorServiceServicer:
     """OperatorService serves the operator's commands over a Unix socket in the node's home, which only its owner can open.
+
+    Every call that writes adds one row to the record of the operator's acts, in the same transaction. Who acted is the metadata
+    `energyshare-operator-bin`, the name of the caller's Unix user in UTF-8; required for those calls, 1 to 64 characters.
     """
 
     def CreateToken(self, request, context):
@@ -161,6 +237,104 @@ class OperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListDisputes(self, request, context):
+        """Lists the orders of which a part is disputed, the nearest to its fixed outcome first. Callers: the operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveDispute(self, request, context):
+        """Rules on a dispute. Callers: the operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListParties(self, request, context):
+        """Lists users and providers. Callers: the operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SuspendParty(self, request, context):
+        """Keeps a party from new orders; those that run go on. Callers: the operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeParty(self, request, context):
+        """Lifts a party's suspension. Callers: the operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeTerminal(self, request, context):
+        """Revokes a terminal's identity for good. Callers: the operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeAsset(self, request, context):
+        """Lifts an asset's suspension, which two receipts for one serial had brought. Callers: the operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAlerts(self, request, context):
+        """Lists what the cloud wants the operator to look at, newest first. Callers: the operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListParked(self, request, context):
+        """Lists messages on which our own code failed, newest first. Callers: the operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetParked(self, request, context):
+        """Shows a parked message. Callers: the operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryParked(self, request, context):
+        """Has the order of a parked message take it after all. Callers: the operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DropParked(self, request, context):
+        """Throws a parked message away. Callers: the operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListActs(self, request, context):
+        """Lists what operators did, newest first. Callers: the operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Backup(self, request, context):
+        """Copies the database to a file of the node's machine, as of one instant. Callers: the operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OperatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -214,6 +388,76 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     request_deserializer=energyshare_dot_v1_dot_operator__pb2.SubmitGrantRequest.FromString,
                     response_serializer=energyshare_dot_v1_dot_operator__pb2.SubmitGrantResponse.SerializeToString,
             ),
+            'ListDisputes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDisputes,
+                    request_deserializer=energyshare_dot_v1_dot_operator__pb2.ListDisputesRequest.FromString,
+                    response_serializer=energyshare_dot_v1_dot_operator__pb2.ListDisputesResponse.SerializeToString,
+            ),
+            'ResolveDispute': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveDispute,
+                    request_deserializer=energyshare_dot_v1_dot_operator__pb2.ResolveDisputeRequest.FromString,
+                    response_serializer=energyshare_dot_v1_dot_operator__pb2.ResolveDisputeResponse.SerializeToString,
+            ),
+            'ListParties': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListParties,
+                    request_deserializer=energyshare_dot_v1_dot_operator__pb2.ListPartiesRequest.FromString,
+                    response_serializer=energyshare_dot_v1_dot_operator__pb2.ListPartiesResponse.SerializeToString,
+            ),
+            'SuspendParty': grpc.unary_unary_rpc_method_handler(
+                    servicer.SuspendParty,
+                    request_deserializer=energyshare_dot_v1_dot_operator__pb2.SuspendPartyRequest.FromString,
+                    response_serializer=energyshare_dot_v1_dot_operator__pb2.SuspendPartyResponse.SerializeToString,
+            ),
+            'ResumeParty': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeParty,
+                    request_deserializer=energyshare_dot_v1_dot_operator__pb2.ResumePartyRequest.FromString,
+                    response_serializer=energyshare_dot_v1_dot_operator__pb2.ResumePartyResponse.SerializeToString,
+            ),
+            'RevokeTerminal': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeTerminal,
+                    request_deserializer=energyshare_dot_v1_dot_operator__pb2.RevokeTerminalRequest.FromString,
+                    response_serializer=energyshare_dot_v1_dot_operator__pb2.RevokeTerminalResponse.SerializeToString,
+            ),
+            'ResumeAsset': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeAsset,
+                    request_deserializer=energyshare_dot_v1_dot_operator__pb2.ResumeAssetRequest.FromString,
+                    response_serializer=energyshare_dot_v1_dot_operator__pb2.ResumeAssetResponse.SerializeToString,
+            ),
+            'ListAlerts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAlerts,
+                    request_deserializer=energyshare_dot_v1_dot_operator__pb2.ListAlertsRequest.FromString,
+                    response_serializer=energyshare_dot_v1_dot_operator__pb2.ListAlertsResponse.SerializeToString,
+            ),
+            'ListParked': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListParked,
+                    request_deserializer=energyshare_dot_v1_dot_operator__pb2.ListParkedRequest.FromString,
+                    response_serializer=energyshare_dot_v1_dot_operator__pb2.ListParkedResponse.SerializeToString,
+            ),
+            'GetParked': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetParked,
+                    request_deserializer=energyshare_dot_v1_dot_operator__pb2.GetParkedRequest.FromString,
+                    response_serializer=energyshare_dot_v1_dot_operator__pb2.GetParkedResponse.SerializeToString,
+            ),
+            'RetryParked': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryParked,
+                    request_deserializer=energyshare_dot_v1_dot_operator__pb2.RetryParkedRequest.FromString,
+                    response_serializer=energyshare_dot_v1_dot_operator__pb2.RetryParkedResponse.SerializeToString,
+            ),
+            'DropParked': grpc.unary_unary_rpc_method_handler(
+                    servicer.DropParked,
+                    request_deserializer=energyshare_dot_v1_dot_operator__pb2.DropParkedRequest.FromString,
+                    response_serializer=energyshare_dot_v1_dot_operator__pb2.DropParkedResponse.SerializeToString,
+            ),
+            'ListActs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListActs,
+                    request_deserializer=energyshare_dot_v1_dot_operator__pb2.ListActsRequest.FromString,
+                    response_serializer=energyshare_dot_v1_dot_operator__pb2.ListActsResponse.SerializeToString,
+            ),
+            'Backup': grpc.unary_unary_rpc_method_handler(
+                    servicer.Backup,
+                    request_deserializer=energyshare_dot_v1_dot_operator__pb2.BackupRequest.FromString,
+                    response_serializer=energyshare_dot_v1_dot_operator__pb2.BackupResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'energyshare.v1.OperatorService', rpc_method_handlers)
@@ -224,6 +468,9 @@ def add_OperatorServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class OperatorService:
     """OperatorService serves the operator's commands over a Unix socket in the node's home, which only its owner can open.
+
+    Every call that writes adds one row to the record of the operator's acts, in the same transaction. Who acted is the metadata
+    `energyshare-operator-bin`, the name of the caller's Unix user in UTF-8; required for those calls, 1 to 64 characters.
     """
 
     @staticmethod
@@ -486,6 +733,384 @@ class OperatorService:
             '/energyshare.v1.OperatorService/SubmitGrant',
             energyshare_dot_v1_dot_operator__pb2.SubmitGrantRequest.SerializeToString,
             energyshare_dot_v1_dot_operator__pb2.SubmitGrantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDisputes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/energyshare.v1.OperatorService/ListDisputes',
+            energyshare_dot_v1_dot_operator__pb2.ListDisputesRequest.SerializeToString,
+            energyshare_dot_v1_dot_operator__pb2.ListDisputesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveDispute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/energyshare.v1.OperatorService/ResolveDispute',
+            energyshare_dot_v1_dot_operator__pb2.ResolveDisputeRequest.SerializeToString,
+            energyshare_dot_v1_dot_operator__pb2.ResolveDisputeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListParties(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/energyshare.v1.OperatorService/ListParties',
+            energyshare_dot_v1_dot_operator__pb2.ListPartiesRequest.SerializeToString,
+            energyshare_dot_v1_dot_operator__pb2.ListPartiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SuspendParty(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/energyshare.v1.OperatorService/SuspendParty',
+            energyshare_dot_v1_dot_operator__pb2.SuspendPartyRequest.SerializeToString,
+            energyshare_dot_v1_dot_operator__pb2.SuspendPartyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeParty(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/energyshare.v1.OperatorService/ResumeParty',
+            energyshare_dot_v1_dot_operator__pb2.ResumePartyRequest.SerializeToString,
+            energyshare_dot_v1_dot_operator__pb2.ResumePartyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeTerminal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/energyshare.v1.OperatorService/RevokeTerminal',
+            energyshare_dot_v1_dot_operator__pb2.RevokeTerminalRequest.SerializeToString,
+            energyshare_dot_v1_dot_operator__pb2.RevokeTerminalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeAsset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/energyshare.v1.OperatorService/ResumeAsset',
+            energyshare_dot_v1_dot_operator__pb2.ResumeAssetRequest.SerializeToString,
+            energyshare_dot_v1_dot_operator__pb2.ResumeAssetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAlerts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/energyshare.v1.OperatorService/ListAlerts',
+            energyshare_dot_v1_dot_operator__pb2.ListAlertsRequest.SerializeToString,
+            energyshare_dot_v1_dot_operator__pb2.ListAlertsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListParked(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/energyshare.v1.OperatorService/ListParked',
+            energyshare_dot_v1_dot_operator__pb2.ListParkedRequest.SerializeToString,
+            energyshare_dot_v1_dot_operator__pb2.ListParkedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetParked(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/energyshare.v1.OperatorService/GetParked',
+            energyshare_dot_v1_dot_operator__pb2.GetParkedRequest.SerializeToString,
+            energyshare_dot_v1_dot_operator__pb2.GetParkedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryParked(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/energyshare.v1.OperatorService/RetryParked',
+            energyshare_dot_v1_dot_operator__pb2.RetryParkedRequest.SerializeToString,
+            energyshare_dot_v1_dot_operator__pb2.RetryParkedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DropParked(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/energyshare.v1.OperatorService/DropParked',
+            energyshare_dot_v1_dot_operator__pb2.DropParkedRequest.SerializeToString,
+            energyshare_dot_v1_dot_operator__pb2.DropParkedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListActs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/energyshare.v1.OperatorService/ListActs',
+            energyshare_dot_v1_dot_operator__pb2.ListActsRequest.SerializeToString,
+            energyshare_dot_v1_dot_operator__pb2.ListActsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Backup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/energyshare.v1.OperatorService/Backup',
+            energyshare_dot_v1_dot_operator__pb2.BackupRequest.SerializeToString,
+            energyshare_dot_v1_dot_operator__pb2.BackupResponse.FromString,
             options,
             channel_credentials,
             insecure,

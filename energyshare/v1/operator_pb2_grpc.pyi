@@ -13,7 +13,11 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class OperatorServiceStub:
-    """OperatorService serves the operator's commands over a Unix socket in the node's home, which only its owner can open."""
+    """OperatorService serves the operator's commands over a Unix socket in the node's home, which only its owner can open.
+
+    Every call that writes adds one row to the record of the operator's acts, in the same transaction. Who acted is the metadata
+    `energyshare-operator-bin`, the name of the caller's Unix user in UTF-8; required for those calls, 1 to 64 characters.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateToken: _aio.UnaryUnaryMultiCallable[_operator_pb2.CreateTokenRequest, _operator_pb2.CreateTokenResponse]
@@ -36,9 +40,41 @@ class OperatorServiceStub:
     """Lists grants that wait for the platform root's signature. Callers: the operator."""
     SubmitGrant: _aio.UnaryUnaryMultiCallable[_operator_pb2.SubmitGrantRequest, _operator_pb2.SubmitGrantResponse]
     """Hands in a signed grant. Callers: the operator."""
+    ListDisputes: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListDisputesRequest, _operator_pb2.ListDisputesResponse]
+    """Lists the orders of which a part is disputed, the nearest to its fixed outcome first. Callers: the operator."""
+    ResolveDispute: _aio.UnaryUnaryMultiCallable[_operator_pb2.ResolveDisputeRequest, _operator_pb2.ResolveDisputeResponse]
+    """Rules on a dispute. Callers: the operator."""
+    ListParties: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListPartiesRequest, _operator_pb2.ListPartiesResponse]
+    """Lists users and providers. Callers: the operator."""
+    SuspendParty: _aio.UnaryUnaryMultiCallable[_operator_pb2.SuspendPartyRequest, _operator_pb2.SuspendPartyResponse]
+    """Keeps a party from new orders; those that run go on. Callers: the operator."""
+    ResumeParty: _aio.UnaryUnaryMultiCallable[_operator_pb2.ResumePartyRequest, _operator_pb2.ResumePartyResponse]
+    """Lifts a party's suspension. Callers: the operator."""
+    RevokeTerminal: _aio.UnaryUnaryMultiCallable[_operator_pb2.RevokeTerminalRequest, _operator_pb2.RevokeTerminalResponse]
+    """Revokes a terminal's identity for good. Callers: the operator."""
+    ResumeAsset: _aio.UnaryUnaryMultiCallable[_operator_pb2.ResumeAssetRequest, _operator_pb2.ResumeAssetResponse]
+    """Lifts an asset's suspension, which two receipts for one serial had brought. Callers: the operator."""
+    ListAlerts: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListAlertsRequest, _operator_pb2.ListAlertsResponse]
+    """Lists what the cloud wants the operator to look at, newest first. Callers: the operator."""
+    ListParked: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListParkedRequest, _operator_pb2.ListParkedResponse]
+    """Lists messages on which our own code failed, newest first. Callers: the operator."""
+    GetParked: _aio.UnaryUnaryMultiCallable[_operator_pb2.GetParkedRequest, _operator_pb2.GetParkedResponse]
+    """Shows a parked message. Callers: the operator."""
+    RetryParked: _aio.UnaryUnaryMultiCallable[_operator_pb2.RetryParkedRequest, _operator_pb2.RetryParkedResponse]
+    """Has the order of a parked message take it after all. Callers: the operator."""
+    DropParked: _aio.UnaryUnaryMultiCallable[_operator_pb2.DropParkedRequest, _operator_pb2.DropParkedResponse]
+    """Throws a parked message away. Callers: the operator."""
+    ListActs: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListActsRequest, _operator_pb2.ListActsResponse]
+    """Lists what operators did, newest first. Callers: the operator."""
+    Backup: _aio.UnaryUnaryMultiCallable[_operator_pb2.BackupRequest, _operator_pb2.BackupResponse]
+    """Copies the database to a file of the node's machine, as of one instant. Callers: the operator."""
 
 class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
-    """OperatorService serves the operator's commands over a Unix socket in the node's home, which only its owner can open."""
+    """OperatorService serves the operator's commands over a Unix socket in the node's home, which only its owner can open.
+
+    Every call that writes adds one row to the record of the operator's acts, in the same transaction. Who acted is the metadata
+    `energyshare-operator-bin`, the name of the caller's Unix user in UTF-8; required for those calls, 1 to 64 characters.
+    """
 
     @_abc_1.abstractmethod
     def CreateToken(
@@ -119,5 +155,117 @@ class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_operator_pb2.SubmitGrantRequest, _abc.Awaitable[_operator_pb2.SubmitGrantResponse]],
     ) -> _abc.Awaitable[_operator_pb2.SubmitGrantResponse]:
         """Hands in a signed grant. Callers: the operator."""
+
+    @_abc_1.abstractmethod
+    def ListDisputes(
+        self,
+        request: _operator_pb2.ListDisputesRequest,
+        context: _aio.ServicerContext[_operator_pb2.ListDisputesRequest, _abc.Awaitable[_operator_pb2.ListDisputesResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.ListDisputesResponse]:
+        """Lists the orders of which a part is disputed, the nearest to its fixed outcome first. Callers: the operator."""
+
+    @_abc_1.abstractmethod
+    def ResolveDispute(
+        self,
+        request: _operator_pb2.ResolveDisputeRequest,
+        context: _aio.ServicerContext[_operator_pb2.ResolveDisputeRequest, _abc.Awaitable[_operator_pb2.ResolveDisputeResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.ResolveDisputeResponse]:
+        """Rules on a dispute. Callers: the operator."""
+
+    @_abc_1.abstractmethod
+    def ListParties(
+        self,
+        request: _operator_pb2.ListPartiesRequest,
+        context: _aio.ServicerContext[_operator_pb2.ListPartiesRequest, _abc.Awaitable[_operator_pb2.ListPartiesResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.ListPartiesResponse]:
+        """Lists users and providers. Callers: the operator."""
+
+    @_abc_1.abstractmethod
+    def SuspendParty(
+        self,
+        request: _operator_pb2.SuspendPartyRequest,
+        context: _aio.ServicerContext[_operator_pb2.SuspendPartyRequest, _abc.Awaitable[_operator_pb2.SuspendPartyResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.SuspendPartyResponse]:
+        """Keeps a party from new orders; those that run go on. Callers: the operator."""
+
+    @_abc_1.abstractmethod
+    def ResumeParty(
+        self,
+        request: _operator_pb2.ResumePartyRequest,
+        context: _aio.ServicerContext[_operator_pb2.ResumePartyRequest, _abc.Awaitable[_operator_pb2.ResumePartyResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.ResumePartyResponse]:
+        """Lifts a party's suspension. Callers: the operator."""
+
+    @_abc_1.abstractmethod
+    def RevokeTerminal(
+        self,
+        request: _operator_pb2.RevokeTerminalRequest,
+        context: _aio.ServicerContext[_operator_pb2.RevokeTerminalRequest, _abc.Awaitable[_operator_pb2.RevokeTerminalResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.RevokeTerminalResponse]:
+        """Revokes a terminal's identity for good. Callers: the operator."""
+
+    @_abc_1.abstractmethod
+    def ResumeAsset(
+        self,
+        request: _operator_pb2.ResumeAssetRequest,
+        context: _aio.ServicerContext[_operator_pb2.ResumeAssetRequest, _abc.Awaitable[_operator_pb2.ResumeAssetResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.ResumeAssetResponse]:
+        """Lifts an asset's suspension, which two receipts for one serial had brought. Callers: the operator."""
+
+    @_abc_1.abstractmethod
+    def ListAlerts(
+        self,
+        request: _operator_pb2.ListAlertsRequest,
+        context: _aio.ServicerContext[_operator_pb2.ListAlertsRequest, _abc.Awaitable[_operator_pb2.ListAlertsResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.ListAlertsResponse]:
+        """Lists what the cloud wants the operator to look at, newest first. Callers: the operator."""
+
+    @_abc_1.abstractmethod
+    def ListParked(
+        self,
+        request: _operator_pb2.ListParkedRequest,
+        context: _aio.ServicerContext[_operator_pb2.ListParkedRequest, _abc.Awaitable[_operator_pb2.ListParkedResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.ListParkedResponse]:
+        """Lists messages on which our own code failed, newest first. Callers: the operator."""
+
+    @_abc_1.abstractmethod
+    def GetParked(
+        self,
+        request: _operator_pb2.GetParkedRequest,
+        context: _aio.ServicerContext[_operator_pb2.GetParkedRequest, _abc.Awaitable[_operator_pb2.GetParkedResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.GetParkedResponse]:
+        """Shows a parked message. Callers: the operator."""
+
+    @_abc_1.abstractmethod
+    def RetryParked(
+        self,
+        request: _operator_pb2.RetryParkedRequest,
+        context: _aio.ServicerContext[_operator_pb2.RetryParkedRequest, _abc.Awaitable[_operator_pb2.RetryParkedResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.RetryParkedResponse]:
+        """Has the order of a parked message take it after all. Callers: the operator."""
+
+    @_abc_1.abstractmethod
+    def DropParked(
+        self,
+        request: _operator_pb2.DropParkedRequest,
+        context: _aio.ServicerContext[_operator_pb2.DropParkedRequest, _abc.Awaitable[_operator_pb2.DropParkedResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.DropParkedResponse]:
+        """Throws a parked message away. Callers: the operator."""
+
+    @_abc_1.abstractmethod
+    def ListActs(
+        self,
+        request: _operator_pb2.ListActsRequest,
+        context: _aio.ServicerContext[_operator_pb2.ListActsRequest, _abc.Awaitable[_operator_pb2.ListActsResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.ListActsResponse]:
+        """Lists what operators did, newest first. Callers: the operator."""
+
+    @_abc_1.abstractmethod
+    def Backup(
+        self,
+        request: _operator_pb2.BackupRequest,
+        context: _aio.ServicerContext[_operator_pb2.BackupRequest, _abc.Awaitable[_operator_pb2.BackupResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.BackupResponse]:
+        """Copies the database to a file of the node's machine, as of one instant. Callers: the operator."""
 
 def add_OperatorServiceServicer_to_server(servicer: OperatorServiceServicer, server: _aio.Server) -> None: ...

@@ -146,8 +146,8 @@ class Demand(_message.Message):
         """Required. Where."""
 
     @_builtins.property
-    def service_items(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Service items asked for, each 1 to 64 characters; SERVICE only."""
+    def service_items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServiceItem]:
+        """At most 50, each name once. What is to be done; SERVICE only."""
 
     @_builtins.property
     def needed_by_time(self) -> _timestamp_pb2.Timestamp:
@@ -161,7 +161,7 @@ class Demand(_message.Message):
         radius_m: _builtins.int = ...,
         energy_wh: _builtins.int | None = ...,
         duration_s: _builtins.int | None = ...,
-        service_items: _abc.Iterable[_builtins.str] | None = ...,
+        service_items: _abc.Iterable[Global___ServiceItem] | None = ...,
         needed_by_time: _timestamp_pb2.Timestamp | None = ...,
         price_max_minor: _builtins.int | None = ...,
         time_to_live_s: _builtins.int = ...,
@@ -298,6 +298,7 @@ class BillLine(_message.Message):
     PRICE_FIELD_NUMBER: _builtins.int
     VAT_FIELD_NUMBER: _builtins.int
     EXCL_VAT_MINOR_FIELD_NUMBER: _builtins.int
+    ITEM_FIELD_NUMBER: _builtins.int
     dimension: Global___Dimension.ValueType
     """Required."""
     volume: _builtins.str
@@ -310,6 +311,8 @@ class BillLine(_message.Message):
     """Required. Percent, decimal, as the tariff has it."""
     excl_vat_minor: _builtins.str
     """Required, minor units as an exact fraction "n" or "n/d", without VAT, not rounded."""
+    item: _builtins.str
+    """Required for DIMENSION_ITEM, 1 to 64 characters: the item's name, as the tariff has it. Empty otherwise."""
     def __init__(
         self,
         *,
@@ -319,10 +322,11 @@ class BillLine(_message.Message):
         price: _builtins.str = ...,
         vat: _builtins.str = ...,
         excl_vat_minor: _builtins.str = ...,
+        item: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["billed_volume", b"billed_volume", "dimension", b"dimension", "excl_vat_minor", b"excl_vat_minor", "price", b"price", "vat", b"vat", "volume", b"volume"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["billed_volume", b"billed_volume", "dimension", b"dimension", "excl_vat_minor", b"excl_vat_minor", "item", b"item", "price", b"price", "vat", b"vat", "volume", b"volume"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -347,6 +351,7 @@ class OfferBody(_message.Message):
     ESTIMATE_INCL_VAT_MINOR_FIELD_NUMBER: _builtins.int
     VOUCHER_NOT_AFTER_TIME_FIELD_NUMBER: _builtins.int
     EXPIRY_TIME_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
     order_id: _builtins.bytes
     """Required, 16 bytes."""
     provider_id: _builtins.bytes
@@ -356,7 +361,7 @@ class OfferBody(_message.Message):
     currency: _builtins.str
     """Required, ISO 4217."""
     energy_wh_max: _builtins.int
-    """Required, watt-hours, at least 1."""
+    """Required, watt-hours, at least 1; 1 for a service."""
     duration_s_max: _builtins.int
     """Required, seconds, at least 1."""
     return_grace_s: _builtins.int
@@ -381,6 +386,10 @@ class OfferBody(_message.Message):
     def expiry_time(self) -> _timestamp_pb2.Timestamp:
         """Required. Binds the provider until then."""
 
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServiceItem]:
+        """At most 50, each name once. What is quoted; SERVICE only, and at least what was asked for is priced by the tariff."""
+
     def __init__(
         self,
         *,
@@ -397,10 +406,11 @@ class OfferBody(_message.Message):
         estimate_incl_vat_minor: _builtins.int = ...,
         voucher_not_after_time: _timestamp_pb2.Timestamp | None = ...,
         expiry_time: _timestamp_pb2.Timestamp | None = ...,
+        items: _abc.Iterable[Global___ServiceItem] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "expiry_time", b"expiry_time", "voucher_not_after_time", b"voucher_not_after_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "currency", b"currency", "duration_s_max", b"duration_s_max", "energy_wh_max", b"energy_wh_max", "estimate", b"estimate", "estimate_excl_vat_minor", b"estimate_excl_vat_minor", "estimate_incl_vat_minor", b"estimate_incl_vat_minor", "expiry_time", b"expiry_time", "order_id", b"order_id", "provider_id", b"provider_id", "return_grace_s", b"return_grace_s", "tariff", b"tariff", "voucher_not_after_time", b"voucher_not_after_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "currency", b"currency", "duration_s_max", b"duration_s_max", "energy_wh_max", b"energy_wh_max", "estimate", b"estimate", "estimate_excl_vat_minor", b"estimate_excl_vat_minor", "estimate_incl_vat_minor", b"estimate_incl_vat_minor", "expiry_time", b"expiry_time", "items", b"items", "order_id", b"order_id", "provider_id", b"provider_id", "return_grace_s", b"return_grace_s", "tariff", b"tariff", "voucher_not_after_time", b"voucher_not_after_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -781,12 +791,17 @@ class ConfirmEnd(_message.Message):
     END_RECEIPT_FIELD_NUMBER: _builtins.int
     CONFIRM_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     GRANT_FIELD_NUMBER: _builtins.int
+    REQUESTER_KEY_FIELD_NUMBER: _builtins.int
     end_request: _builtins.bytes
     """Optional. The serialized Signed EndRequestBody, when the user asked."""
     end_receipt: _builtins.bytes
     """Optional. The serialized Signed EndReceiptBody."""
     grant: _builtins.bytes
     """Required with end_receipt. The serialized Signed GrantBody of the device."""
+    requester_key: _builtins.bytes
+    """Optional, 32 bytes. The key that signed end_request, when another terminal of the account asked than the one that
+    selected. The provider may then release in its place, as owner.
+    """
     @_builtins.property
     def confirm_until_time(self) -> _timestamp_pb2.Timestamp:
         """Required. Silence until then settles on the evidence that is there."""
@@ -798,10 +813,11 @@ class ConfirmEnd(_message.Message):
         end_receipt: _builtins.bytes = ...,
         confirm_until_time: _timestamp_pb2.Timestamp | None = ...,
         grant: _builtins.bytes = ...,
+        requester_key: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["confirm_until_time", b"confirm_until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirm_until_time", b"confirm_until_time", "end_receipt", b"end_receipt", "end_request", b"end_request", "grant", b"grant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirm_until_time", b"confirm_until_time", "end_receipt", b"end_receipt", "end_request", b"end_request", "grant", b"grant", "requester_key", b"requester_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1040,7 +1056,7 @@ class AmendmentBody(_message.Message):
     """Required, minor units. Added to the hold."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServiceItem]:
-        """Required, 1 to 50."""
+        """At most 50. Together with what was agreed before; items or time, or both."""
 
     def __init__(
         self,
@@ -1153,7 +1169,7 @@ class SettlementRequestBody(_message.Message):
     """Required, minor units, with VAT."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServiceItem]:
-        """Required, 1 to 100. Within quote and approved amendments."""
+        """At most 100. Within quote and approved amendments; none where only time was worked."""
 
     def __init__(
         self,
@@ -1271,7 +1287,9 @@ Global___SettlementRefused: _TypeAlias = SettlementRefused  # noqa: Y015
 
 @_typing.final
 class Cancel(_message.Message):
-    """Cancel asks to call an order off. Sent by either side to the cloud, which relays it to the other."""
+    """Cancel asks to call an order off. Sent by either side to the cloud, which relays it to the other. Once a voucher is out
+    it is a request only: the order ends by the device's SerialClosed, or when the voucher has run out unused.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1293,7 +1311,7 @@ Global___Cancel: _TypeAlias = Cancel  # noqa: Y015
 
 @_typing.final
 class Dispute(_message.Message):
-    """Dispute contests a charge. Sent by a user to the cloud."""
+    """Dispute contests a charge. Sent by a user to the cloud, which relays it to the provider."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1428,48 +1446,6 @@ class Reopened(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Reopened: _TypeAlias = Reopened  # noqa: Y015
-
-@_typing.final
-class Settled(_message.Message):
-    """Settled tells of a charge record. Sent by the cloud to both sides."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CHARGE_RECORD_FIELD_NUMBER: _builtins.int
-    PLATFORM_GRANT_FIELD_NUMBER: _builtins.int
-    CONFIRMATION_FIELD_NUMBER: _builtins.int
-    SILENCE_DECISION_FIELD_NUMBER: _builtins.int
-    END_RECEIPT_FIELD_NUMBER: _builtins.int
-    DEVICE_GRANT_FIELD_NUMBER: _builtins.int
-    charge_record: _builtins.bytes
-    """Required. A serialized Signed ChargeRecordBody."""
-    platform_grant: _builtins.bytes
-    """Required. The serialized Signed GrantBody of the platform key."""
-    confirmation: _builtins.bytes
-    """Optional. The serialized Signed EndConfirmationBody or EndRefusalBody."""
-    silence_decision: _builtins.bytes
-    """Optional. The serialized Signed SilenceDecisionBody."""
-    end_receipt: _builtins.bytes
-    """Optional. The serialized Signed EndReceiptBody that was billed."""
-    device_grant: _builtins.bytes
-    """Optional. The serialized Signed GrantBody of the device."""
-    def __init__(
-        self,
-        *,
-        charge_record: _builtins.bytes = ...,
-        platform_grant: _builtins.bytes = ...,
-        confirmation: _builtins.bytes = ...,
-        silence_decision: _builtins.bytes = ...,
-        end_receipt: _builtins.bytes = ...,
-        device_grant: _builtins.bytes = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_record", b"charge_record", "confirmation", b"confirmation", "device_grant", b"device_grant", "end_receipt", b"end_receipt", "platform_grant", b"platform_grant", "silence_decision", b"silence_decision"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Settled: _TypeAlias = Settled  # noqa: Y015
 
 @_typing.final
 class Rejected(_message.Message):

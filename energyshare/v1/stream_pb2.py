@@ -23,10 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from energyshare.v1 import asset_pb2 as energyshare_dot_v1_dot_asset__pb2
+from energyshare.v1 import evidence_pb2 as energyshare_dot_v1_dot_evidence__pb2
 from energyshare.v1 import order_pb2 as energyshare_dot_v1_dot_order__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x65nergyshare/v1/stream.proto\x12\x0e\x65nergyshare.v1\x1a\x1a\x65nergyshare/v1/asset.proto\x1a\x1a\x65nergyshare/v1/order.proto\"\x97\x01\n\x0e\x43onnectRequest\x12&\n\x05hello\x18\x01 \x01(\x0b\x32\x15.energyshare.v1.HelloH\x00\x12&\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x15.energyshare.v1.FrameH\x00\x12*\n\x07goodbye\x18\x03 \x01(\x0b\x32\x17.energyshare.v1.GoodbyeH\x00\x42\t\n\x07message\"\x9c\x01\n\x0f\x43onnectResponse\x12*\n\x07welcome\x18\x01 \x01(\x0b\x32\x17.energyshare.v1.WelcomeH\x00\x12&\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x15.energyshare.v1.FrameH\x00\x12*\n\x07goodbye\x18\x03 \x01(\x0b\x32\x17.energyshare.v1.GoodbyeH\x00\x42\t\n\x07message\"-\n\x05Hello\x12\x13\n\x0bincarnation\x18\x01 \x01(\x0c\x12\x0f\n\x07program\x18\x02 \x01(\t\";\n\x07Welcome\x12\x13\n\x0bincarnation\x18\x01 \x01(\x0c\x12\x1b\n\x13\x66rame_envelopes_max\x18\x02 \x01(\x03\"\x83\x01\n\x07Goodbye\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x37\n\x08metadata\x18\x02 \x03(\x0b\x32%.energyshare.v1.Goodbye.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"h\n\x05\x46rame\x12\x11\n\tenvelopes\x18\x01 \x03(\x0c\x12!\n\x04\x61\x63ks\x18\x02 \x03(\x0b\x32\x13.energyshare.v1.Ack\x12)\n\x08refusals\x18\x03 \x03(\x0b\x32\x17.energyshare.v1.Refusal\"\'\n\x03\x41\x63k\x12\x10\n\x08order_id\x18\x01 \x01(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\x03\"\xa5\x01\n\x07Refusal\x12\x10\n\x08order_id\x18\x01 \x01(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x37\n\x08metadata\x18\x04 \x03(\x0b\x32%.energyshare.v1.Refusal.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xca\r\n\x08\x45nvelope\x12\x10\n\x08order_id\x18\x01 \x01(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12.\n\tinventory\x18\n \x01(\x0b\x32\x19.energyshare.v1.InventoryH\x00\x12(\n\x06\x64\x65mand\x18\x0b \x01(\x0b\x32\x16.energyshare.v1.DemandH\x00\x12,\n\x08screened\x18\x0c \x01(\x0b\x32\x18.energyshare.v1.ScreenedH\x00\x12\x35\n\rdemand_notice\x18\r \x01(\x0b\x32\x1c.energyshare.v1.DemandNoticeH\x00\x12&\n\x05offer\x18\x0e \x01(\x0b\x32\x15.energyshare.v1.OfferH\x00\x12,\n\x08\x64\x65\x63lined\x18\x0f \x01(\x0b\x32\x18.energyshare.v1.DeclinedH\x00\x12.\n\twithdrawn\x18\x10 \x01(\x0b\x32\x19.energyshare.v1.WithdrawnH\x00\x12.\n\tselection\x18\x11 \x01(\x0b\x32\x19.energyshare.v1.SelectionH\x00\x12&\n\x05\x61ward\x18\x12 \x01(\x0b\x32\x15.energyshare.v1.AwardH\x00\x12\x33\n\x0cnot_selected\x18\x13 \x01(\x0b\x32\x1b.energyshare.v1.NotSelectedH\x00\x12*\n\x07voucher\x18\x14 \x01(\x0b\x32\x17.energyshare.v1.VoucherH\x00\x12;\n\x10voucher_rejected\x18\x15 \x01(\x0b\x32\x1f.energyshare.v1.VoucherRejectedH\x00\x12*\n\x07started\x18\x16 \x01(\x0b\x32\x17.energyshare.v1.StartedH\x00\x12*\n\x07reading\x18\x17 \x01(\x0b\x32\x17.energyshare.v1.ReadingH\x00\x12\x31\n\x0b\x65nd_request\x18\x18 \x01(\x0b\x32\x1a.energyshare.v1.EndRequestH\x00\x12&\n\x05\x65nded\x18\x19 \x01(\x0b\x32\x15.energyshare.v1.EndedH\x00\x12\x31\n\x0b\x63onfirm_end\x18\x1a \x01(\x0b\x32\x1a.energyshare.v1.ConfirmEndH\x00\x12\x35\n\rend_confirmed\x18\x1b \x01(\x0b\x32\x1c.energyshare.v1.EndConfirmedH\x00\x12\x31\n\x0b\x65nd_refused\x18\x1c \x01(\x0b\x32\x1a.energyshare.v1.EndRefusedH\x00\x12\x33\n\x0cnot_returned\x18\x1d \x01(\x0b\x32\x1b.energyshare.v1.NotReturnedH\x00\x12\x35\n\rserial_closed\x18\x1e \x01(\x0b\x32\x1c.energyshare.v1.SerialClosedH\x00\x12.\n\tamendment\x18\x1f \x01(\x0b\x32\x19.energyshare.v1.AmendmentH\x00\x12;\n\x10\x61mendment_answer\x18  \x01(\x0b\x32\x1f.energyshare.v1.AmendmentAnswerH\x00\x12?\n\x12settlement_request\x18! \x01(\x0b\x32!.energyshare.v1.SettlementRequestH\x00\x12\x43\n\x14settlement_confirmed\x18\" \x01(\x0b\x32#.energyshare.v1.SettlementConfirmedH\x00\x12?\n\x12settlement_refused\x18# \x01(\x0b\x32!.energyshare.v1.SettlementRefusedH\x00\x12(\n\x06\x63\x61ncel\x18$ \x01(\x0b\x32\x16.energyshare.v1.CancelH\x00\x12*\n\x07\x64ispute\x18% \x01(\x0b\x32\x17.energyshare.v1.DisputeH\x00\x12(\n\x06ruling\x18& \x01(\x0b\x32\x16.energyshare.v1.RulingH\x00\x12\x33\n\x0corder_closed\x18\' \x01(\x0b\x32\x1b.energyshare.v1.OrderClosedH\x00\x12,\n\x08reopened\x18( \x01(\x0b\x32\x18.energyshare.v1.ReopenedH\x00\x12*\n\x07settled\x18) \x01(\x0b\x32\x17.energyshare.v1.SettledH\x00\x12,\n\x08rejected\x18* \x01(\x0b\x32\x18.energyshare.v1.RejectedH\x00\x12,\n\x08snapshot\x18+ \x01(\x0b\x32\x18.energyshare.v1.SnapshotH\x00\x42\x06\n\x04\x62ody\"[\n\rSnapshotOrder\x12\x10\n\x08order_id\x18\x01 \x01(\x0c\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.energyshare.v1.OrderState\x12\r\n\x05parts\x18\x03 \x03(\x0c\"9\n\x08Snapshot\x12-\n\x06orders\x18\x01 \x03(\x0b\x32\x1d.energyshare.v1.SnapshotOrder2a\n\x0fTerminalService\x12N\n\x07\x43onnect\x12\x1e.energyshare.v1.ConnectRequest\x1a\x1f.energyshare.v1.ConnectResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x65nergyshare/v1/stream.proto\x12\x0e\x65nergyshare.v1\x1a\x1a\x65nergyshare/v1/asset.proto\x1a\x1d\x65nergyshare/v1/evidence.proto\x1a\x1a\x65nergyshare/v1/order.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\x01\n\x0e\x43onnectRequest\x12&\n\x05hello\x18\x01 \x01(\x0b\x32\x15.energyshare.v1.HelloH\x00\x12&\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x15.energyshare.v1.FrameH\x00\x12*\n\x07goodbye\x18\x03 \x01(\x0b\x32\x17.energyshare.v1.GoodbyeH\x00\x42\t\n\x07message\"\x9c\x01\n\x0f\x43onnectResponse\x12*\n\x07welcome\x18\x01 \x01(\x0b\x32\x17.energyshare.v1.WelcomeH\x00\x12&\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x15.energyshare.v1.FrameH\x00\x12*\n\x07goodbye\x18\x03 \x01(\x0b\x32\x17.energyshare.v1.GoodbyeH\x00\x42\t\n\x07message\"H\n\x05Hello\x12\x13\n\x0bincarnation\x18\x01 \x01(\x0c\x12\x0f\n\x07program\x18\x02 \x01(\t\x12\x19\n\x11known_incarnation\x18\x03 \x01(\x0c\"N\n\x07Welcome\x12\x13\n\x0bincarnation\x18\x01 \x01(\x0c\x12\x1b\n\x13\x66rame_envelopes_max\x18\x02 \x01(\x03\x12\x11\n\trestarted\x18\x03 \x01(\x08\"\x83\x01\n\x07Goodbye\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x37\n\x08metadata\x18\x02 \x03(\x0b\x32%.energyshare.v1.Goodbye.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"h\n\x05\x46rame\x12\x11\n\tenvelopes\x18\x01 \x03(\x0c\x12!\n\x04\x61\x63ks\x18\x02 \x03(\x0b\x32\x13.energyshare.v1.Ack\x12)\n\x08refusals\x18\x03 \x03(\x0b\x32\x17.energyshare.v1.Refusal\"\'\n\x03\x41\x63k\x12\x10\n\x08order_id\x18\x01 \x01(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\x03\"\xa5\x01\n\x07Refusal\x12\x10\n\x08order_id\x18\x01 \x01(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x37\n\x08metadata\x18\x04 \x03(\x0b\x32%.energyshare.v1.Refusal.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xca\r\n\x08\x45nvelope\x12\x10\n\x08order_id\x18\x01 \x01(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12.\n\tinventory\x18\n \x01(\x0b\x32\x19.energyshare.v1.InventoryH\x00\x12(\n\x06\x64\x65mand\x18\x0b \x01(\x0b\x32\x16.energyshare.v1.DemandH\x00\x12,\n\x08screened\x18\x0c \x01(\x0b\x32\x18.energyshare.v1.ScreenedH\x00\x12\x35\n\rdemand_notice\x18\r \x01(\x0b\x32\x1c.energyshare.v1.DemandNoticeH\x00\x12&\n\x05offer\x18\x0e \x01(\x0b\x32\x15.energyshare.v1.OfferH\x00\x12,\n\x08\x64\x65\x63lined\x18\x0f \x01(\x0b\x32\x18.energyshare.v1.DeclinedH\x00\x12.\n\twithdrawn\x18\x10 \x01(\x0b\x32\x19.energyshare.v1.WithdrawnH\x00\x12.\n\tselection\x18\x11 \x01(\x0b\x32\x19.energyshare.v1.SelectionH\x00\x12&\n\x05\x61ward\x18\x12 \x01(\x0b\x32\x15.energyshare.v1.AwardH\x00\x12\x33\n\x0cnot_selected\x18\x13 \x01(\x0b\x32\x1b.energyshare.v1.NotSelectedH\x00\x12*\n\x07voucher\x18\x14 \x01(\x0b\x32\x17.energyshare.v1.VoucherH\x00\x12;\n\x10voucher_rejected\x18\x15 \x01(\x0b\x32\x1f.energyshare.v1.VoucherRejectedH\x00\x12*\n\x07started\x18\x16 \x01(\x0b\x32\x17.energyshare.v1.StartedH\x00\x12*\n\x07reading\x18\x17 \x01(\x0b\x32\x17.energyshare.v1.ReadingH\x00\x12\x31\n\x0b\x65nd_request\x18\x18 \x01(\x0b\x32\x1a.energyshare.v1.EndRequestH\x00\x12&\n\x05\x65nded\x18\x19 \x01(\x0b\x32\x15.energyshare.v1.EndedH\x00\x12\x31\n\x0b\x63onfirm_end\x18\x1a \x01(\x0b\x32\x1a.energyshare.v1.ConfirmEndH\x00\x12\x35\n\rend_confirmed\x18\x1b \x01(\x0b\x32\x1c.energyshare.v1.EndConfirmedH\x00\x12\x31\n\x0b\x65nd_refused\x18\x1c \x01(\x0b\x32\x1a.energyshare.v1.EndRefusedH\x00\x12\x33\n\x0cnot_returned\x18\x1d \x01(\x0b\x32\x1b.energyshare.v1.NotReturnedH\x00\x12\x35\n\rserial_closed\x18\x1e \x01(\x0b\x32\x1c.energyshare.v1.SerialClosedH\x00\x12.\n\tamendment\x18\x1f \x01(\x0b\x32\x19.energyshare.v1.AmendmentH\x00\x12;\n\x10\x61mendment_answer\x18  \x01(\x0b\x32\x1f.energyshare.v1.AmendmentAnswerH\x00\x12?\n\x12settlement_request\x18! \x01(\x0b\x32!.energyshare.v1.SettlementRequestH\x00\x12\x43\n\x14settlement_confirmed\x18\" \x01(\x0b\x32#.energyshare.v1.SettlementConfirmedH\x00\x12?\n\x12settlement_refused\x18# \x01(\x0b\x32!.energyshare.v1.SettlementRefusedH\x00\x12(\n\x06\x63\x61ncel\x18$ \x01(\x0b\x32\x16.energyshare.v1.CancelH\x00\x12*\n\x07\x64ispute\x18% \x01(\x0b\x32\x17.energyshare.v1.DisputeH\x00\x12(\n\x06ruling\x18& \x01(\x0b\x32\x16.energyshare.v1.RulingH\x00\x12\x33\n\x0corder_closed\x18\' \x01(\x0b\x32\x1b.energyshare.v1.OrderClosedH\x00\x12,\n\x08reopened\x18( \x01(\x0b\x32\x18.energyshare.v1.ReopenedH\x00\x12*\n\x07settled\x18) \x01(\x0b\x32\x17.energyshare.v1.SettledH\x00\x12,\n\x08rejected\x18* \x01(\x0b\x32\x18.energyshare.v1.RejectedH\x00\x12,\n\x08snapshot\x18+ \x01(\x0b\x32\x18.energyshare.v1.SnapshotH\x00\x42\x06\n\x04\x62ody\"\xcb\x01\n\rSnapshotOrder\x12\x10\n\x08order_id\x18\x01 \x01(\x0c\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.energyshare.v1.OrderState\x12#\n\x05parts\x18\x03 \x03(\x0b\x32\x14.energyshare.v1.Part\x12&\n\x06\x64\x65mand\x18\x04 \x01(\x0b\x32\x16.energyshare.v1.Demand\x12\x30\n\x0c\x63reated_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"9\n\x08Snapshot\x12-\n\x06orders\x18\x01 \x03(\x0b\x32\x1d.energyshare.v1.SnapshotOrder2a\n\x0fTerminalService\x12N\n\x07\x43onnect\x12\x1e.energyshare.v1.ConnectRequest\x1a\x1f.energyshare.v1.ConnectResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,32 +39,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GOODBYE_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_REFUSAL_METADATAENTRY']._loaded_options = None
   _globals['_REFUSAL_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_CONNECTREQUEST']._serialized_start=104
-  _globals['_CONNECTREQUEST']._serialized_end=255
-  _globals['_CONNECTRESPONSE']._serialized_start=258
-  _globals['_CONNECTRESPONSE']._serialized_end=414
-  _globals['_HELLO']._serialized_start=416
-  _globals['_HELLO']._serialized_end=461
-  _globals['_WELCOME']._serialized_start=463
-  _globals['_WELCOME']._serialized_end=522
-  _globals['_GOODBYE']._serialized_start=525
-  _globals['_GOODBYE']._serialized_end=656
-  _globals['_GOODBYE_METADATAENTRY']._serialized_start=609
-  _globals['_GOODBYE_METADATAENTRY']._serialized_end=656
-  _globals['_FRAME']._serialized_start=658
-  _globals['_FRAME']._serialized_end=762
-  _globals['_ACK']._serialized_start=764
-  _globals['_ACK']._serialized_end=803
-  _globals['_REFUSAL']._serialized_start=806
-  _globals['_REFUSAL']._serialized_end=971
-  _globals['_REFUSAL_METADATAENTRY']._serialized_start=609
-  _globals['_REFUSAL_METADATAENTRY']._serialized_end=656
-  _globals['_ENVELOPE']._serialized_start=974
-  _globals['_ENVELOPE']._serialized_end=2712
-  _globals['_SNAPSHOTORDER']._serialized_start=2714
-  _globals['_SNAPSHOTORDER']._serialized_end=2805
-  _globals['_SNAPSHOT']._serialized_start=2807
-  _globals['_SNAPSHOT']._serialized_end=2864
-  _globals['_TERMINALSERVICE']._serialized_start=2866
-  _globals['_TERMINALSERVICE']._serialized_end=2963
+  _globals['_CONNECTREQUEST']._serialized_start=168
+  _globals['_CONNECTREQUEST']._serialized_end=319
+  _globals['_CONNECTRESPONSE']._serialized_start=322
+  _globals['_CONNECTRESPONSE']._serialized_end=478
+  _globals['_HELLO']._serialized_start=480
+  _globals['_HELLO']._serialized_end=552
+  _globals['_WELCOME']._serialized_start=554
+  _globals['_WELCOME']._serialized_end=632
+  _globals['_GOODBYE']._serialized_start=635
+  _globals['_GOODBYE']._serialized_end=766
+  _globals['_GOODBYE_METADATAENTRY']._serialized_start=719
+  _globals['_GOODBYE_METADATAENTRY']._serialized_end=766
+  _globals['_FRAME']._serialized_start=768
+  _globals['_FRAME']._serialized_end=872
+  _globals['_ACK']._serialized_start=874
+  _globals['_ACK']._serialized_end=913
+  _globals['_REFUSAL']._serialized_start=916
+  _globals['_REFUSAL']._serialized_end=1081
+  _globals['_REFUSAL_METADATAENTRY']._serialized_start=719
+  _globals['_REFUSAL_METADATAENTRY']._serialized_end=766
+  _globals['_ENVELOPE']._serialized_start=1084
+  _globals['_ENVELOPE']._serialized_end=2822
+  _globals['_SNAPSHOTORDER']._serialized_start=2825
+  _globals['_SNAPSHOTORDER']._serialized_end=3028
+  _globals['_SNAPSHOT']._serialized_start=3030
+  _globals['_SNAPSHOT']._serialized_end=3087
+  _globals['_TERMINALSERVICE']._serialized_start=3089
+  _globals['_TERMINALSERVICE']._serialized_end=3186
 # @@protoc_insertion_point(module_scope)

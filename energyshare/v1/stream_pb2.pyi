@@ -5,9 +5,11 @@ isort:skip_file
 
 from collections import abc as _abc
 from energyshare.v1 import asset_pb2 as _asset_pb2
+from energyshare.v1 import evidence_pb2 as _evidence_pb2
 from energyshare.v1 import order_pb2 as _order_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -104,19 +106,23 @@ class Hello(_message.Message):
 
     INCARNATION_FIELD_NUMBER: _builtins.int
     PROGRAM_FIELD_NUMBER: _builtins.int
+    KNOWN_INCARNATION_FIELD_NUMBER: _builtins.int
     incarnation: _builtins.bytes
     """Required, 16 bytes. Made at random together with the terminal's journal."""
     program: _builtins.str
     """Required. Name and version of the program, at most 64 characters."""
+    known_incarnation: _builtins.bytes
+    """Optional, 16 bytes. The cloud's incarnation as this terminal last knew it; empty at first."""
     def __init__(
         self,
         *,
         incarnation: _builtins.bytes = ...,
         program: _builtins.str = ...,
+        known_incarnation: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["incarnation", b"incarnation", "program", b"program"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["incarnation", b"incarnation", "known_incarnation", b"known_incarnation", "program", b"program"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -130,19 +136,25 @@ class Welcome(_message.Message):
 
     INCARNATION_FIELD_NUMBER: _builtins.int
     FRAME_ENVELOPES_MAX_FIELD_NUMBER: _builtins.int
+    RESTARTED_FIELD_NUMBER: _builtins.int
     incarnation: _builtins.bytes
     """Required, 16 bytes. Made at random together with the cloud's database."""
     frame_envelopes_max: _builtins.int
     """Required. Most envelopes in a frame."""
+    restarted: _builtins.bool
+    """Whether one side's journal or database is not the one that the other knew. Then the numbers of all conversations of
+    this terminal begin anew on both sides, and each side sends a Snapshot first.
+    """
     def __init__(
         self,
         *,
         incarnation: _builtins.bytes = ...,
         frame_envelopes_max: _builtins.int = ...,
+        restarted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame_envelopes_max", b"frame_envelopes_max", "incarnation", b"incarnation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame_envelopes_max", b"frame_envelopes_max", "incarnation", b"incarnation", "restarted", b"restarted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -487,7 +499,7 @@ class Envelope(_message.Message):
         """Cloud to user."""
 
     @_builtins.property
-    def settled(self) -> _order_pb2.Settled:
+    def settled(self) -> _evidence_pb2.Settled:
         """Cloud to both."""
 
     @_builtins.property
@@ -534,7 +546,7 @@ class Envelope(_message.Message):
         ruling: _order_pb2.Ruling | None = ...,
         order_closed: _order_pb2.OrderClosed | None = ...,
         reopened: _order_pb2.Reopened | None = ...,
-        settled: _order_pb2.Settled | None = ...,
+        settled: _evidence_pb2.Settled | None = ...,
         rejected: _order_pb2.Rejected | None = ...,
         snapshot: Global___Snapshot | None = ...,
     ) -> None: ...
@@ -557,24 +569,36 @@ class SnapshotOrder(_message.Message):
     ORDER_ID_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
+    DEMAND_FIELD_NUMBER: _builtins.int
+    CREATED_TIME_FIELD_NUMBER: _builtins.int
     order_id: _builtins.bytes
     """Required, 16 bytes."""
     state: _order_pb2.OrderState.ValueType
     """Required."""
     @_builtins.property
-    def parts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """Serialized Signed parts."""
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[_evidence_pb2.Part]:
+        """At most 1,000. Its signed parts, in the order of PartKind, readings by number."""
+
+    @_builtins.property
+    def demand(self) -> _order_pb2.Demand:
+        """Required from the cloud to a user's terminal. What was demanded."""
+
+    @_builtins.property
+    def created_time(self) -> _timestamp_pb2.Timestamp:
+        """Required from the cloud. When it was made."""
 
     def __init__(
         self,
         *,
         order_id: _builtins.bytes = ...,
         state: _order_pb2.OrderState.ValueType = ...,
-        parts: _abc.Iterable[_builtins.bytes] | None = ...,
+        parts: _abc.Iterable[_evidence_pb2.Part] | None = ...,
+        demand: _order_pb2.Demand | None = ...,
+        created_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "demand", b"demand"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id", "parts", b"parts", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "demand", b"demand", "order_id", b"order_id", "parts", b"parts", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

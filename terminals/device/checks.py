@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from energyshare.bodies import GrantBody, PresentationBody, ReleaseBody, Verified, VoucherBody
 from energyshare.errors import Reason, Rejected
 from energyshare.values import ClockQuality, Digest, EndCause, Instant, PublicKey, unix_s
+from terminals.device.clock import Clock
 from terminals.device.memory import Failures, Memory, Profile
 from terminals.device.window import require_unused
 
@@ -34,22 +35,50 @@ class Released:
     challenge: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """A voucher to be burned, with its grant, both checked, and the release that asks for it."""
+
+    voucher: Verified[VoucherBody]
+    grant: Verified[GrantBody]
+    released: Released
+
+
 def require_voucher(profile: Profile, memory: Memory, voucher: VoucherBody, grant: GrantBody) -> None:
     """Hold a voucher to this device, its owner, its time and its memory.
 
     Raises: Rejected with GRANT_OWNER, CLOCK_LOST, GRANT_EXPIRED, VOUCHER_DEVICE, VOUCHER_NOT_YET_VALID, VOUCHER_EXPIRED,
     VOUCHER_EPOCH, VOUCHER_USED or VOUCHER_SERIAL; the first that holds, in this order.
     """
-    if bytes(grant.subject_id) != bytes(profile.owner_id):
-        raise Rejected(Reason.GRANT_OWNER)
+    _require_owner(profile, grant)
     if memory.clock.quality is ClockQuality.RELATIVE:
         raise Rejected(Reason.CLOCK_LOST)
     require_current(grant, memory.clock.time)
-    if voucher.device_id != profile.device_id:
-        raise Rejected(Reason.VOUCHER_DEVICE)
+    _require_device(profile, voucher)
     _require_in_window(voucher, memory.clock.time)
-    if voucher.epoch != memory.epoch:
-        raise Rejected(Reason.VOUCHER_EPOCH)
+    _require_epoch(memory, voucher)
+    require_unused(memory.window, voucher.serial, voucher.not_after_unix_s)
+
+
+def require_own(profile: Profile, memory: Memory, voucher: VoucherBody, grant: GrantBody) -> None:
+    """Hold a voucher to this device, its owner and its memory, whatever its window says: so much is asked to burn it.
+
+    Raises: Rejected with GRANT_OWNER; GRANT_EXPIRED by a clock that may be believed; VOUCHER_DEVICE or VOUCHER_EPOCH.
+    """
+    _require_owner(profile, grant)
+    _require_current_by(memory.clock, grant)
+    _require_device(profile, voucher)
+    _require_epoch(memory, voucher)
+
+
+def require_never_used(memory: Memory, voucher: VoucherBody) -> None:
+    """Refuse a voucher that opened this device.
+
+    Raises: Rejected with VOUCHER_USED or VOUCHER_SERIAL.
+    """
+    # while a session is open, others that are burned may push its serial below the floor
+    if memory.session is not None and memory.session.voucher.serial == voucher.serial:
+        raise Rejected(Reason.VOUCHER_USED)
     require_unused(memory.window, voucher.serial, voucher.not_after_unix_s)
 
 
@@ -97,9 +126,28 @@ def cause_of(profile: Profile, memory: Memory, released: Released, holder_key: P
         return EndCause.HOLDER
     if bytes(grant.body.subject_id) != bytes(profile.owner_id) or key != grant.body.public_key:
         raise Rejected(Reason.STRANGER)
-    if memory.clock.quality is ClockQuality.SYNCHRONIZED:
-        require_current(grant.body, memory.clock.time)
+    _require_current_by(memory.clock, grant.body)
     return EndCause.OWNER
+
+
+def _require_owner(profile: Profile, grant: GrantBody) -> None:
+    if bytes(grant.subject_id) != bytes(profile.owner_id):
+        raise Rejected(Reason.GRANT_OWNER)
+
+
+def _require_device(profile: Profile, voucher: VoucherBody) -> None:
+    if voucher.device_id != profile.device_id:
+        raise Rejected(Reason.VOUCHER_DEVICE)
+
+
+def _require_epoch(memory: Memory, voucher: VoucherBody) -> None:
+    if voucher.epoch != memory.epoch:
+        raise Rejected(Reason.VOUCHER_EPOCH)
+
+
+def _require_current_by(clock: Clock, grant: GrantBody) -> None:
+    if clock.quality is ClockQuality.SYNCHRONIZED:
+        require_current(grant, clock.time)
 
 
 def _require_in_window(voucher: VoucherBody, now: Instant) -> None:

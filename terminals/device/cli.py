@@ -1,10 +1,8 @@
 """The program `energyshare-device`: enroll, run, reset, status."""
 
 import asyncio
-import os
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import TextIO
 
@@ -13,28 +11,17 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from energyshare.errors import Unavailable
 from energyshare.home import lock_home
 from energyshare.program import Program
-from energyshare.values import DeviceId, EnergyWh, Epoch, Instant, Kind, Percent, PowerW, ProviderId, datetime_of, id_text
-from terminals.device.clock import MonotonicUs
-from terminals.device.hardware import MeterFile, new_totals, simulated
-from terminals.device.memory import Memory, Profile, fresh_memory
-from terminals.device.memory_file import MemoryFile, look_at, set_aside
-from terminals.device.settings import (
-    KINDS,
-    MEMORY,
-    METER,
-    SETTINGS,
-    Settings,
-    load_settings,
-    save_settings,
-    with_next_epoch,
-)
+from energyshare.values import EnergyWh, Kind, Percent, PowerW, datetime_of, id_text
+from terminals.device.home import ROLE, furnish, host_time, monotonic_us, open_machine, reset, stopping
+from terminals.device.machine import Machine
+from terminals.device.memory import Memory
+from terminals.device.memory_file import look_at
+from terminals.device.settings import KINDS, MEMORY, Settings, equipment, load_settings
 from terminals.identity import Identity, enroll, load_identity
 
 HOME = Path.home() / ".energyshare-device"
-ROLE = "device"
 
 home_option = click.option(
     "--home", type=click.Path(file_okay=False, path_type=Path), envvar="ENERGYSHARE_HOME", default=HOME, show_default=True
@@ -44,7 +31,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 @click.group(cls=Program)
 def program() -> None:
-    """A battery lock or an outlet that opens by a voucher, with nobody online."""
+    """A battery lock or an outlet that opens by a voucher, with nobody online; or the identity that a worker checks in by."""
 
 
 @program.command("enroll")
@@ -53,7 +40,7 @@ def program() -> None:
 @click.option("--token-file", required=True, type=click.File(encoding="utf-8"), help="A file with the join token; - for stdin.")
 @click.option("--provider", required=True, metavar="NAME", help="The provider that owns this device.")
 @click.option("--kind", required=True, type=click.Choice(list(KINDS)))
-@click.option("--power-w", type=click.IntRange(1, 10**7), default=1_000, show_default=True)
+@click.option("--power-w", type=click.IntRange(1, 10**7), default=1_000, show_default=True, help="Of a battery or outlet.")
 @click.option("--capacity-wh", type=click.IntRange(1, 10**9), default=1_000, show_default=True, help="Of a battery.")
 @click.option("--soc", type=click.IntRange(0, 100), default=100, show_default=True, help="Of a battery now, in percent.")
 @click.option("--soh", type=click.IntRange(1, 100), default=100, show_default=True, help="A battery's health, in percent.")
@@ -78,12 +65,13 @@ def enroll_command(
     Examples:
       energyshare-device enroll --cloud cloud.example.org:7444 --ca ca.pem --token-file lock.token --provider depot \\
           --kind battery --capacity-wh 2000
+      energyshare-device enroll --cloud cloud.example.org:7444 --ca ca.pem --token-file ming.token --provider helpers \\
+          --kind service --home ~/.energyshare-worker-ming
     """
-    held_wh = capacity_wh if KINDS[kind] is Kind.BATTERY else 0
-    settings = Settings(KINDS[kind], Epoch(1), PowerW(power_w), EnergyWh(held_wh), Percent(soc), Percent(soh))
+    settings = equipment(KINDS[kind], PowerW(power_w), EnergyWh(capacity_wh), Percent(soc), Percent(soh))
     with lock_home(home):
         identity = asyncio.run(enroll(home, ROLE, cloud, ca, token_file.read().strip(), provider))
-        furnish(home, settings)
+        furnish(home, settings, host_time())
     waiting = " after the operator has signed its grant" if identity.grant is None else ""
     _say(
         as_json,
@@ -104,9 +92,8 @@ def run_command(listen: str, home: Path, as_json: bool) -> None:
       energyshare-device run --listen 0.0.0.0:7450
     """
     identity = load_identity(home, ROLE)
-    grant = _required_grant(identity)
-    with lock_home(home):
-        asyncio.run(_serve(home, identity, grant, listen, as_json))
+    with lock_home(home), stopping(open_machine(identity, host_time(), monotonic_us)) as machine:
+        asyncio.run(_serve(machine, listen, id_text(identity.subject_id), as_json))
 
 
 @program.command("reset")
@@ -124,7 +111,7 @@ def reset_command(yes: bool, home: Path, as_json: bool) -> None:
     if not yes:
         click.confirm("Vouchers made until now, and an open session, will be void. Reset this device?", abort=True, err=True)
     with lock_home(home):
-        settings = reset(home)
+        settings = reset(home, host_time())
     _say(as_json, f"epoch {settings.epoch} has begun; start with: energyshare-device run", {"epoch": settings.epoch})
 
 
@@ -154,55 +141,14 @@ def main() -> None:
     program(prog_name="energyshare-device")
 
 
-def furnish(home: Path, settings: Settings) -> None:
-    """Make memory, meter and settings of a new device; one that has settings keeps what it has. The home is locked."""
-    if (home / SETTINGS).exists():
-        return
-    for left_by_a_crash in home.glob(f"{MEMORY}*"):
-        left_by_a_crash.unlink()
-    MemoryFile.create(home / MEMORY, fresh_memory(settings.epoch, host_time())).close()
-    MeterFile.create(home / METER, new_totals(settings))
-    save_settings(home, settings)
-
-
-def reset(home: Path) -> Settings:
-    """Raise the epoch, then begin a fresh memory beside the old one; the meter goes on. The home is locked."""
-    before = load_settings(home)
-    settings = with_next_epoch(before)
-    save_settings(home, settings)
-    set_aside(home / MEMORY, before.epoch)
-    MemoryFile.create(home / MEMORY, fresh_memory(settings.epoch, host_time())).close()
-    return settings
-
-
-def monotonic_us() -> MonotonicUs:
-    """Count microseconds of this run."""
-    return MonotonicUs(time.monotonic_ns() // 1_000)
-
-
-def host_time() -> Instant:
-    """Read the battery-backed clock."""
-    return Instant(time.time_ns() // 1_000)
-
-
-async def _serve(home: Path, identity: Identity, grant: bytes, listen: str, as_json: bool) -> None:
-    from terminals.device.machine import Machine, Parts
+async def _serve(machine: Machine, listen: str, device: str, as_json: bool) -> None:
     from terminals.device.server import open_server, tick_until
 
-    settings = load_settings(home)
-    profile = Profile(DeviceId(identity.subject_id), ProviderId(identity.owner_id), settings.kind)
-    file = MemoryFile.open(home / MEMORY, settings.epoch)
-    hardware = simulated(settings, home / METER, monotonic_us)
-    parts = Parts(profile, identity.key, identity.root_key, grant, hardware, monotonic_us, os.urandom)
-    machine = Machine(parts, file, host_time())
-    try:
-        server, port = await open_server(machine, monotonic_us, listen)
-        address = f"{listen.rpartition(':')[0]}:{port}"
-        _say(as_json, f"ready {address}", {"ready": address, "device": id_text(identity.subject_id)})
-        await tick_until(machine, _stop_signal())
-        await server.stop(grace=1)
-    finally:
-        machine.stop()
+    server, port = await open_server(machine, monotonic_us, listen)
+    address = f"{listen.rpartition(':')[0]}:{port}"
+    _say(as_json, f"ready {address}", {"ready": address, "device": device})
+    await tick_until(machine, _stop_signal())
+    await server.stop(grace=1)
 
 
 def _stop_signal() -> asyncio.Event:
@@ -210,15 +156,6 @@ def _stop_signal() -> asyncio.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     return stopped
-
-
-def _required_grant(identity: Identity) -> bytes:
-    if identity.grant is None:
-        raise Unavailable(
-            "this device's grant has not been signed yet",
-            "the operator signs it with energyshare-cloud grant sign; then run the enroll command again",
-        )
-    return identity.grant
 
 
 def _facts(identity: Identity, settings: Settings, memory: Memory) -> dict[str, str | int | bool | None]:
@@ -233,7 +170,7 @@ def _facts(identity: Identity, settings: Settings, memory: Memory) -> dict[str, 
         "order": id_text(session.voucher.order_id) if session else None,
         "clock": datetime_of(memory.clock.time).isoformat(timespec="seconds"),
         "clock_quality": memory.clock.quality.name,
-        "register_wh": memory.register_wh,
+        "register_wh": None if settings.kind is Kind.SERVICE else memory.register_wh,
         "receipts": memory.receipts_count,
     }
 

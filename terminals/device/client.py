@@ -1,4 +1,4 @@
-"""How a terminal speaks to a device: start a session, end it, fetch evidence.
+"""How a terminal speaks to a device: start a session, end it, burn a voucher, fetch evidence.
 
 Before it signs anything a terminal knows that the device is the voucher's and belongs to the voucher's provider; before it
 believes a receipt it has checked every signature and the chain of readings. DESIGN 7.
@@ -11,16 +11,8 @@ from typing import Self, TypeVar
 
 import grpc
 
-from energyshare.bodies import ChallengeBody, GrantBody, OpenedEnd, OpenedVoucher, PresentationBody, ReleaseBody, Verified
-from energyshare.credentials import (
-    open_device_body,
-    open_end_receipt,
-    open_grant,
-    open_presentable,
-    open_readings,
-    open_start_receipt,
-    require_valid_at,
-)
+from energyshare.bodies import ChallengeBody, GrantBody, OpenedVoucher, PresentationBody, ReleaseBody, Verified
+from energyshare.credentials import open_device_body, open_grant, open_presentable, require_valid_at
 from energyshare.errors import Reason, Rejected
 from energyshare.rpc_errors import error_of
 from energyshare.signing import SigningKey
@@ -28,6 +20,7 @@ from energyshare.v1 import device_pb2
 from energyshare.v1.device_pb2_grpc import DeviceServiceStub
 from energyshare.values import ClockQuality, DeviceId, Instant, Nonce, Number, OrderId, PublicKey, Role
 from energyshare.wire import Presentable, decode_presentable, presentable_proto, seal
+from terminals.device.evidence import check_session, require_closed, require_receipt_of
 from terminals.device.memory_file import SessionEvidence
 
 ANSWER_WITHIN_S = 5
@@ -58,6 +51,14 @@ class EndOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class ClosedOutcome:
+    """A checked statement that a voucher was burned, and the grant of the device that signed it."""
+
+    statement: bytes
+    device_grant: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """A device's checked challenge and grant."""
 
@@ -66,7 +67,7 @@ class Question:
 
 
 class DeviceClient:
-    """The five calls, each with a deadline of 5 s; every error comes as one of ours. Use it as an async context."""
+    """The six calls, each with a deadline of 5 s; every error comes as one of ours. Use it as an async context."""
 
     def __init__(self, address: str) -> None:
         self._channel = grpc.aio.insecure_channel(address, ANSWER_OPTIONS)
@@ -95,19 +96,32 @@ class DeviceClient:
         request = device_pb2.ReleaseRequest(release=release, grant=grant)
         return (await _answer(self._stub.Release(request, timeout=ANSWER_WITHIN_S))).end_receipt
 
+    async def close_serial(self, presentable: Presentable, release: bytes, grant: bytes = b"") -> bytes:
+        """Burn a voucher; gives the statement. `grant` is the issuing key's when the owner asks."""
+        shown = presentable_proto(presentable)
+        request = device_pb2.CloseSerialRequest(presentable=shown, release=release, grant=grant)
+        return (await _answer(self._stub.CloseSerial(request, timeout=ANSWER_WITHIN_S))).statement
+
     async def evidence(
         self, order_id: OrderId | None = None, after: Number = FROM_THE_FIRST
     ) -> tuple[tuple[SessionEvidence, ...], bytes]:
-        """Get a page of what the device signed, unchecked, and the device's grant."""
-        request = device_pb2.ListEvidenceRequest(order_id=order_id or b"", after_receipt_number=after)
-        response = await _answer(self._stub.ListEvidence(request, timeout=ANSWER_WITHIN_S))
+        """Get a page of what the device signed about sessions, unchecked, and the device's grant."""
+        response = await self._list(order_id, after)
         return tuple(_session(session) for session in response.sessions), response.grant
+
+    async def closed_serials(self, order_id: OrderId | None = None, after: Number = FROM_THE_FIRST) -> tuple[bytes, ...]:
+        """Get a page of the device's statements of burned vouchers, unchecked."""
+        return tuple((await self._list(order_id, after)).closed_serials)
 
     async def set_time(self, statement: bytes, grant: bytes) -> Instant:
         """Give the device a time statement; gives its clock after that."""
         request = device_pb2.SetTimeRequest(time_statement=statement, grant=grant)
         response = await _answer(self._stub.SetTime(request, timeout=ANSWER_WITHIN_S))
         return Instant(response.clock_time.ToMicroseconds())
+
+    async def _list(self, order_id: OrderId | None, after: Number) -> device_pb2.ListEvidenceResponse:
+        request = device_pb2.ListEvidenceRequest(order_id=order_id or b"", after_receipt_number=after)
+        return await _answer(self._stub.ListEvidence(request, timeout=ANSWER_WITHIN_S))
 
 
 async def start_session(
@@ -129,7 +143,7 @@ async def start_session(
             question = await _ask_voucher_device(client, root_key, opened)
         body = PresentationBody(opened.voucher.digest, question.challenge.device_id, question.challenge.nonce)
         receipt = await client.start(decode_presentable(presentable), seal(body, holder).signed)
-    _require_receipt_of(receipt, question.grant, opened)
+    require_receipt_of(receipt, question.grant, opened)
     return StartOutcome(receipt, question.grant.signed)
 
 
@@ -151,25 +165,35 @@ async def end_session_as_owner(
     return await _end(address, root_key, order_id, issuing, grant, holder_key, issuing.public)
 
 
-def check_session(
-    session: SessionEvidence, grant: Verified[GrantBody], holder_key: PublicKey, owner_key: PublicKey | None
-) -> OpenedEnd:
-    """Check the evidence of a session that is over: signatures, and that the readings are all there.
+async def close_voucher(address: str, root_key: PublicKey, presentable: bytes, holder: SigningKey) -> ClosedOutcome:
+    """Burn the holder's voucher, so that it never starts anything; gives the device's checked statement.
 
-    Raises: Rejected as open_end_receipt and open_readings; PART_MISSING without an end receipt.
+    Raises: Unavailable; Rejected as the device refused (VOUCHER_USED: it was started, so end the session), or with GRANT_*,
+    VOUCHER_DEVICE, VOUCHER_HOLDER before anything was signed, or RECEIPT_FOREIGN for a statement of another voucher.
     """
-    if session.end_receipt is None:
-        raise Rejected(Reason.PART_MISSING)
-    end = open_end_receipt(session.end_receipt, grant, holder_key, owner_key)
-    readings = open_readings(session.readings, grant)
-    receipt, start = end.receipt.body, end.start.receipt
-    if len(readings) != receipt.readings_count:
-        raise Rejected(Reason.READING_GAP)
-    first = readings[0].body.previous_hash if readings else start.digest
-    head = readings[-1].digest if readings else start.digest
-    if (first, head) != (start.digest, receipt.readings_head):
-        raise Rejected(Reason.READING_GAP)
-    return end
+    opened = open_presentable(presentable, root_key)
+    if holder.public != opened.voucher.body.holder_key:
+        raise Rejected(Reason.VOUCHER_HOLDER)
+    return await _close(address, root_key, presentable, opened, holder, b"")
+
+
+async def close_voucher_as_owner(
+    address: str, root_key: PublicKey, presentable: bytes, issuing: SigningKey, grant: bytes
+) -> ClosedOutcome:
+    """Burn a voucher with its device's owner's key, whose grant this is; otherwise as close_voucher."""
+    opened = open_presentable(presentable, root_key)
+    return await _close(address, root_key, presentable, opened, issuing, grant)
+
+
+async def _close(
+    address: str, root_key: PublicKey, presentable: bytes, opened: OpenedVoucher, key: SigningKey, grant: bytes
+) -> ClosedOutcome:
+    async with DeviceClient(address) as client:
+        question = await _ask_voucher_device(client, root_key, opened)
+        body = ReleaseBody(question.challenge.device_id, question.challenge.nonce, opened.voucher.body.order_id)
+        statement = await client.close_serial(decode_presentable(presentable), seal(body, key).signed, grant)
+    require_closed(statement, question.grant, opened)
+    return ClosedOutcome(statement, question.grant.signed)
 
 
 async def _end(
@@ -212,15 +236,6 @@ async def _ask_voucher_device(client: DeviceClient, root_key: PublicKey, opened:
     if question.challenge.device_id != opened.voucher.body.device_id:
         raise Rejected(Reason.VOUCHER_DEVICE)
     return question
-
-
-def _require_receipt_of(receipt: bytes, grant: Verified[GrantBody], opened: OpenedVoucher) -> None:
-    voucher = opened.voucher.body
-    start = open_start_receipt(receipt, grant, voucher.holder_key)
-    body = start.receipt.body
-    found = (start.voucher_hash, body.order_id, body.serial, body.epoch)
-    if found != (opened.voucher.digest, voucher.order_id, voucher.serial, voucher.epoch):
-        raise Rejected(Reason.RECEIPT_FOREIGN)
 
 
 def _session(proto: device_pb2.SessionEvidence) -> SessionEvidence:

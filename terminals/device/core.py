@@ -4,7 +4,8 @@ The caller moves the memory's clock to now first, saves a Decision before it act
 argument: Ed25519 is deterministic, so a decision follows from its inputs alone. DESIGN 4 (steps 7, 9, 10) and 7, ADR-0003.
 
     order of the checks of a start: owner, clock, grant, device, window, epoch, serial, lock-out, holder, nonce, busy
-    a session ends by release of its holder or owner; an outlet's also by itself at the seconds cap
+    order of the checks of a burning: owner, grant, device, epoch, order, releaser, nonce, serial
+    a session ends by release of its holder or owner; an outlet's also by itself at the seconds cap, a worker's never does
 """
 
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from energyshare.bodies import (
     EndReceiptBody,
     GrantBody,
     ReadingBody,
+    SerialClosedBody,
     StartReceiptBody,
     TimeStatementBody,
     Verified,
@@ -21,12 +23,15 @@ from energyshare.bodies import (
 from energyshare.errors import Reason, Rejected
 from energyshare.values import DeviceState, EndCause, EnergyWh, Kind, Nonce, Number, PublicKey
 from terminals.device.checks import (
+    Closing,
     Presented,
     Released,
     cause_of,
     is_proven,
     require_current,
+    require_never_used,
     require_not_locked_out,
+    require_own,
     require_voucher,
     with_failure,
 )
@@ -39,12 +44,13 @@ from terminals.device.statements import (
     moment_now,
     moment_of_cap,
     reading,
+    serial_closed,
     session_of,
     start_receipt,
 )
 from terminals.device.window import with_used
 
-Evidence = Verified[StartReceiptBody] | Verified[ReadingBody] | Verified[EndReceiptBody]
+Evidence = Verified[StartReceiptBody] | Verified[ReadingBody] | Verified[EndReceiptBody] | Verified[SerialClosedBody]
 
 
 CHANGES_AT_ONCE = 20
@@ -65,12 +71,15 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The new memory, what was signed, what the hardware does, and the answer: a receipt or a refusal."""
+    """The new memory, what was signed, what the hardware does, and the answer.
+
+    That is a receipt, the statement that a voucher was burned, or a refusal.
+    """
 
     memory: Memory
     evidence: tuple[Evidence, ...] = ()
     supply: Open | Close | None = None
-    receipt: bytes | None = None
+    answer: bytes | None = None
     refusal: Rejected | None = None
 
 
@@ -96,7 +105,7 @@ def start(profile: Profile, memory: Memory, presented: Presented, meter: Meter, 
     if presented.challenge is None:
         raise Rejected(Reason.CHALLENGE_UNKNOWN)
     if session is not None:
-        return Decision(memory, supply=resupply(session, meter), receipt=session.start_receipt)
+        return Decision(memory, supply=resupply(session, meter), answer=session.start_receipt)
     if memory.session is not None:
         raise Rejected(Reason.BUSY)
     return _opened(profile, memory, presented, meter, seal)
@@ -116,13 +125,33 @@ def release(profile: Profile, memory: Memory, released: Released, ended: Ended |
     if ended is None:
         raise Rejected(Reason.NOT_IN_USE)
     _require_release(profile, memory, released, ended.holder_key)
-    return Decision(memory, receipt=ended.end_receipt)
+    return Decision(memory, answer=ended.end_receipt)
+
+
+def close_serial(profile: Profile, memory: Memory, closing: Closing, closed: bytes | None, seal: Sealer) -> Decision:
+    """Burn a voucher unused, or give the statement (`closed`) of its having been burned before.
+
+    Neither its window nor a lost clock nor an open session of another hinders it.
+    Raises: Rejected with the reason of the first check that fails; VOUCHER_USED for a voucher that opened this device.
+    """
+    voucher = closing.voucher.body
+    require_own(profile, memory, voucher, closing.grant.body)
+    if closing.released.release.body.order_id != voucher.order_id:
+        raise Rejected(Reason.VOUCHER_ORDER)
+    _require_release(profile, memory, closing.released, voucher.holder_key)
+    if closed is not None:
+        return Decision(memory, answer=closed)
+    require_never_used(memory, voucher)
+    statement = serial_closed(profile, memory, voucher, seal)
+    window = with_used(memory.window, voucher.serial)
+    burned = replace(memory, window=window, receipts_count=Number(statement.body.receipt_number))
+    return Decision(burned, (statement,), answer=statement.signed)
 
 
 def tick(profile: Profile, memory: Memory, meter: Meter, seal: Sealer) -> Decision:
-    """Do what time and meter ask for: end, cut off, or take a reading."""
+    """Do what time and meter ask for: end, cut off, or take a reading; a worker has no meter, and stays until released."""
     session = memory.session
-    if session is None:
+    if session is None or profile.kind is Kind.SERVICE:
         return Decision(memory)
     if _is_past_cap(session) and profile.kind is Kind.ENERGY:
         moment = moment_of_cap(memory, session, meter)

@@ -1,4 +1,4 @@
-"""What a device switches and meters, and two simulations of it.
+"""What a device switches and meters: two simulations of it, and a worker, who has nothing of the kind.
 
 Energy is counted exactly, in watt-microseconds, from an injected monotonic count. The register never falls: a value is on
 disk before it is shown, and a restart goes on from there.
@@ -161,13 +161,32 @@ class SimulatedLock:
         return self._flow
 
 
+class Unmetered:
+    """A worker's part: nothing opens, and nothing flows."""
+
+    def open(self, limit_wh: EnergyWh) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def meter(self) -> Meter:
+        """Show nothing."""
+        return Meter(EnergyWh(0), PowerW(0))
+
+
 def new_totals(settings: Settings) -> Totals:
     """Give the totals of a meter that never turned."""
     return Totals(0, settings.capacity_wh * WH * settings.soc_pct // 100)
 
 
 def simulated(settings: Settings, meter: Path, monotonic: Monotonic) -> Hardware:
-    """Give the simulated equipment of a device; raises Corrupt when its meter's totals are missing."""
+    """Give the simulated equipment of a device; raises Corrupt when its meter's totals are missing.
+
+    A worker has no meter, so nothing is read for one.
+    """
+    if settings.kind is Kind.SERVICE:
+        return Unmetered()
     file = MeterFile(meter)
     if settings.kind is Kind.BATTERY:
         return SimulatedLock(file, settings.capacity_wh, settings.power_w, monotonic, settings.soh_pct)

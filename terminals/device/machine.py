@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from energyshare.bodies import PresentationBody, ReleaseBody, TimeStatementBody, Verified
+from energyshare.bodies import GrantBody, PresentationBody, ReleaseBody, TimeStatementBody, Verified
 from energyshare.credentials import open_grant, open_presentable
 from energyshare.errors import Corrupt, Reason, Rejected
 from energyshare.signing import SigningKey
@@ -16,7 +16,7 @@ from energyshare.values import Instant, Nonce, Number, OrderId, PublicKey, Role
 from energyshare.wire import BodyT, open_signed, peek, seal
 from terminals.device import core
 from terminals.device.challenges import Challenges, Outstanding, answered, asked
-from terminals.device.checks import Presented, Released
+from terminals.device.checks import Closing, Presented, Released
 from terminals.device.clock import QUARTER_US, WRITE_EVERY_US
 from terminals.device.core import Close, Decision, Open
 from terminals.device.hardware import Hardware, Monotonic
@@ -90,16 +90,25 @@ class Machine:
     def release(self, release: bytes, grant: bytes) -> bytes:
         """End a session; gives the end receipt. `grant` is the owner's, empty for the holder. Raises: as core.release."""
         self.tick()
-        opened_grant = open_grant(grant, self._parts.root_key, Role.ISSUER) if grant else None
-        order_id = peek(ReleaseBody, release).order_id
-        ended = self._file.ended(order_id)
-        key = opened_grant.body.public_key if opened_grant else self._holder_of(order_id)
-        opened = _opened_or_none(ReleaseBody, release, key)
-        if opened is None:
-            raise Rejected(Reason.STRANGER)
-        released = Released(opened, opened_grant, self._spend(opened.body.nonce))
+        by = self._owner(grant) if grant else self._holder_of(peek(ReleaseBody, release).order_id)
+        released = self._released(release, (by,))
+        ended = self._file.ended(released.release.body.order_id)
         meter = self._parts.hardware.meter()
         return self._answer(core.release(self._parts.profile, self._now(), released, ended, meter, self._seal))
+
+    def close_serial(self, presentable: bytes, release: bytes, grant: bytes) -> bytes:
+        """Burn a voucher unused; gives the statement, the same one each time.
+
+        `grant` is the owner's; empty for the holder, and for an owner who asks with the key that signed the voucher.
+        Raises: Rejected as core.close_serial and open_presentable.
+        """
+        opened = open_presentable(presentable, self._parts.root_key)
+        voucher = opened.voucher.body
+        askers = (self._owner(grant),) if grant else (voucher.holder_key, opened.grant)
+        self.tick()
+        closing = Closing(opened.voucher, opened.grant, self._released(release, askers))
+        closed = self._file.closed(voucher.order_id, voucher.serial)
+        return self._answer(core.close_serial(self._parts.profile, self._now(), closing, closed, self._seal))
 
     def set_time(self, statement: bytes, grant: bytes) -> Instant:
         """Set the clock by the platform's statement; gives what it is now. Raises: Rejected as core.set_time."""
@@ -117,6 +126,10 @@ class Machine:
     def evidence(self, order_id: OrderId | None, after: Number) -> tuple[SessionEvidence, ...]:
         """List what was signed about sessions; see MemoryFile.evidence."""
         return self._file.evidence(order_id, after)
+
+    def closed_serials(self, order_id: OrderId | None, after: Number) -> tuple[bytes, ...]:
+        """List statements of burned vouchers; see MemoryFile.closed_serials."""
+        return self._file.closed_serials(order_id, after)
 
     def tick(self) -> None:
         """Do what is due: readings, cut-off, end, and writing the clock."""
@@ -148,8 +161,8 @@ class Machine:
         self._save(decision)
         if decision.refusal is not None:
             raise decision.refusal
-        assert decision.receipt is not None
-        return decision.receipt
+        assert decision.answer is not None
+        return decision.answer
 
     def _save(self, decision: Decision) -> None:
         self._file.save(decision.memory, decision.evidence)
@@ -170,6 +183,19 @@ class Machine:
     def _spend(self, nonce: Nonce) -> bytes | None:
         self._challenges, question = answered(self._challenges, nonce, self._parts.monotonic())
         return question
+
+    def _owner(self, grant: bytes) -> Verified[GrantBody]:
+        return open_grant(grant, self._parts.root_key, Role.ISSUER)
+
+    def _released(self, release: bytes, askers: tuple[PublicKey | Verified[GrantBody], ...]) -> Released:
+        """Find who of a holder and owners signed a release, and spend its nonce. Raises: Rejected{STRANGER}."""
+        for asker in askers:
+            grant = asker if isinstance(asker, Verified) else None
+            key = asker.body.public_key if isinstance(asker, Verified) else asker
+            opened = _opened_or_none(ReleaseBody, release, key)
+            if opened is not None:
+                return Released(opened, grant, self._spend(opened.body.nonce))
+        raise Rejected(Reason.STRANGER)
 
     def _holder_of(self, order_id: OrderId) -> PublicKey:
         session, ended = self._memory.session, self._file.ended(order_id)

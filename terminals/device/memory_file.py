@@ -1,8 +1,8 @@
 """The device's memory on disk: SQLite, WAL, synchronous=FULL; one commit for each decision.
 
 The whole memory is one checksummed row, so that it is always that of one decision. Evidence lies beside it as signed bytes
-and is kept for 90 days after a session's end. A file that is missing, damaged or of another epoch is never mended here: it
-raises Corrupt, and only a reset, which changes the epoch, goes on. ADR-0003.
+and is kept for 90 days after a session's end or a voucher's burning. A file that is missing, damaged or of another epoch is
+never mended here: it raises Corrupt, and only a reset, which changes the epoch, goes on. ADR-0003.
 """
 
 import sqlite3
@@ -14,15 +14,15 @@ from pathlib import Path
 
 import msgspec
 
-from energyshare.bodies import EndReceiptBody, ReadingBody, StartReceiptBody
+from energyshare.bodies import EndReceiptBody, ReadingBody, SerialClosedBody, StartReceiptBody
 from energyshare.errors import Corrupt, Unavailable
-from energyshare.values import DAY_S, Epoch, Number, OrderId, PublicKey
+from energyshare.values import DAY_S, Epoch, Instant, Number, OrderId, PublicKey, Serial
 from terminals.device.core import Evidence
 from terminals.device.memory import Ended, Memory
 from terminals.device.settings import RESET_HINT
 
 KEPT_US = 90 * DAY_S * 1_000_000
-SESSIONS_MAX = 100  # a page of evidence
+PAGE_MAX = 100  # sessions, and statements of burned vouchers
 PAGE_BYTES_MAX = 3_000_000  # under gRPC's default limit of 4 MiB; the first session always goes
 
 SCHEMA = """
@@ -41,6 +41,12 @@ CREATE TABLE reading (
 ) STRICT, WITHOUT ROWID;
 COMMIT;
 """
+CLOSED_SCHEMA = """
+CREATE TABLE IF NOT EXISTS closed (
+    number INTEGER PRIMARY KEY, order_id BLOB NOT NULL, serial INTEGER NOT NULL, statement BLOB NOT NULL,
+    closed_us INTEGER NOT NULL, UNIQUE (order_id, serial)
+) STRICT
+"""  # apart: a memory made before vouchers could be burned gets it when it is opened
 PUT_MEMORY = (
     "INSERT INTO memory VALUES (1, ?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body, checksum = excluded.checksum"
 )
@@ -49,6 +55,8 @@ PAGE = (
     "SELECT number, order_id, start_receipt, end_receipt FROM session"
     " WHERE last_number > ? AND order_id = coalesce(?, order_id) ORDER BY last_number LIMIT ?"
 )
+CLOSED = "SELECT statement FROM closed WHERE order_id = ? AND serial = ?"
+CLOSED_PAGE = "SELECT statement FROM closed WHERE number > ? AND order_id = coalesce(?, order_id) ORDER BY number LIMIT ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +81,29 @@ class MemoryFile:
         """Make the file of a new memory; raises FileExistsError when there is one."""
         path.touch(mode=0o600, exist_ok=False)
         connection = _connect(path)
-        connection.executescript(SCHEMA)
+        connection.executescript(f"{SCHEMA}{CLOSED_SCHEMA}")
         file = cls(connection, memory)
         file.save(memory)
         return file
 
     @classmethod
     def open(cls, path: Path, epoch: Epoch) -> "MemoryFile":
-        """Open the memory of an epoch; raises Corrupt when it is missing, damaged or of another."""
+        """Open the memory of an epoch.
+
+        Raises: Corrupt when it is missing, damaged or of another; Unavailable when the disk takes nothing.
+        """
         _require_there(path)
         connection = _connect(path)
         try:
-            return cls(connection, _checked(connection, path, epoch))
+            memory = _checked(connection, path, epoch)
+            connection.execute(CLOSED_SCHEMA)
         except Corrupt:
             connection.close()
             raise
+        except sqlite3.Error as error:
+            connection.close()
+            raise _unwritten(error) from None
+        return cls(connection, memory)
 
     def save(self, memory: Memory, evidence: Iterable[Evidence] = ()) -> None:
         """Commit a decision: when this returns, a power cut can't undo it.
@@ -100,7 +116,7 @@ class MemoryFile:
                 for signed in evidence:
                     self._keep(signed, memory)
         except sqlite3.Error as error:
-            raise Unavailable(f"the device can't write its memory: {error}", "look at its disk") from None
+            raise _unwritten(error) from None
         self.memory = memory
 
     def ended(self, order_id: OrderId) -> Ended | None:
@@ -112,13 +128,22 @@ class MemoryFile:
         """List sessions whose last receipt's number is above `after`, oldest first; a page."""
         sessions: list[SessionEvidence] = []
         size = 0
-        for number, order, start, end in self._connection.execute(PAGE, (after, order_id, SESSIONS_MAX)).fetchall():
+        for number, order, start, end in self._connection.execute(PAGE, (after, order_id, PAGE_MAX)).fetchall():
             readings = self._readings(number)
             size += len(start) + len(end or b"") + sum(map(len, readings))
             if sessions and size > PAGE_BYTES_MAX:
                 break
             sessions.append(SessionEvidence(OrderId(order), start, readings, end))
         return tuple(sessions)
+
+    def closed(self, order_id: OrderId, serial: Serial) -> bytes | None:
+        """Give the statement that an order's voucher was burned."""
+        row = self._connection.execute(CLOSED, (order_id, serial)).fetchone()
+        return row and bytes(row[0])
+
+    def closed_serials(self, order_id: OrderId | None, after: Number) -> tuple[bytes, ...]:
+        """List statements of burned vouchers with numbers above `after`, oldest first; a page."""
+        return tuple(row[0] for row in self._connection.execute(CLOSED_PAGE, (after, order_id, PAGE_MAX)))
 
     def close(self) -> None:
         """Close the file."""
@@ -134,15 +159,26 @@ class MemoryFile:
         elif isinstance(body, ReadingBody):
             insert = "INSERT INTO reading SELECT max(number), ?, ? FROM session"
             self._connection.execute(insert, (body.number, signed))
+        elif isinstance(body, SerialClosedBody):
+            self._keep_closed(body, signed)
         else:
             self._keep_end(body, signed)
+
+    def _keep_closed(self, body: SerialClosedBody, signed: bytes) -> None:
+        row = (body.receipt_number, body.order_id, body.serial, signed, body.closed_time)
+        self._connection.execute("INSERT INTO closed VALUES (?, ?, ?, ?, ?)", row)
+        self._forget(body.closed_time)
 
     def _keep_end(self, body: EndReceiptBody, signed: bytes) -> None:
         update = (
             "UPDATE session SET last_number = ?, end_receipt = ?, ended_us = ? WHERE number = (SELECT max(number) FROM session)"
         )
         self._connection.execute(update, (body.receipt_number, signed, body.end_time))
-        self._connection.execute("DELETE FROM session WHERE ended_us < ?", (body.end_time - KEPT_US,))
+        self._forget(body.end_time)
+
+    def _forget(self, now: Instant) -> None:
+        self._connection.execute("DELETE FROM session WHERE ended_us < ?", (now - KEPT_US,))
+        self._connection.execute("DELETE FROM closed WHERE closed_us < ?", (now - KEPT_US,))
 
     def _readings(self, session: int) -> tuple[bytes, ...]:
         rows = self._connection.execute("SELECT signed FROM reading WHERE session = ? ORDER BY number", (session,))
@@ -191,6 +227,10 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise Corrupt(f"{path} is damaged: {error}", RESET_HINT) from None
     return connection
+
+
+def _unwritten(error: sqlite3.Error) -> Unavailable:
+    return Unavailable(f"the device can't write its memory: {error}", "look at its disk")
 
 
 def _require_there(path: Path) -> None:

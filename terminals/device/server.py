@@ -35,7 +35,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class DeviceService(DeviceServiceServicer):
-    """The five calls of a device."""
+    """The six calls of a device."""
 
     def __init__(self, machine: Machine, monotonic: Monotonic) -> None:
         self._machine, self._monotonic = machine, monotonic
@@ -64,14 +64,26 @@ class DeviceService(DeviceServiceServicer):
         return device_pb2.ReleaseResponse(end_receipt=self._machine.release(request.release, request.grant))
 
     @refusing
+    async def CloseSerial(self, request: device_pb2.CloseSerialRequest, context: Context) -> device_pb2.CloseSerialResponse:
+        """Burn a voucher."""
+        self._draw()
+        shown = request.presentable.SerializeToString(deterministic=True)
+        statement = self._machine.close_serial(shown, request.release, request.grant)
+        return device_pb2.CloseSerialResponse(statement=statement)
+
+    @refusing
     async def ListEvidence(self, request: device_pb2.ListEvidenceRequest, context: Context) -> device_pb2.ListEvidenceResponse:
-        """List receipts and readings."""
+        """List receipts, readings and statements of burned vouchers."""
         self._draw()
         if len(request.order_id) not in (0, 16) or request.after_receipt_number < 0:
             raise Malformed("ListEvidenceRequest", "needs an order of 0 or 16 bytes and a number from 0")
         order_id = OrderId(request.order_id) if request.order_id else None
-        sessions = self._machine.evidence(order_id, Number(request.after_receipt_number))
-        return device_pb2.ListEvidenceResponse(sessions=map(_evidence, sessions), grant=self._machine.grant)
+        after = Number(request.after_receipt_number)
+        return device_pb2.ListEvidenceResponse(
+            sessions=map(_evidence, self._machine.evidence(order_id, after)),
+            grant=self._machine.grant,
+            closed_serials=self._machine.closed_serials(order_id, after),
+        )
 
     @refusing
     async def SetTime(self, request: device_pb2.SetTimeRequest, context: Context) -> device_pb2.SetTimeResponse:

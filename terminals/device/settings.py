@@ -18,9 +18,10 @@ SETTINGS = "device.json"
 MEMORY = "memory.db"
 METER = "meter.json"
 RESET_HINT = "close this device's memory for good and begin anew with: energyshare-device reset"
-KINDS = {"battery": Kind.BATTERY, "outlet": Kind.ENERGY}
+FIRST_EPOCH = Epoch(1)
+KINDS = {"battery": Kind.BATTERY, "outlet": Kind.ENERGY, "service": Kind.SERVICE}
 
-Watts = Annotated[PowerW, msgspec.Meta(ge=1, le=10**7)]
+Watts = Annotated[PowerW, msgspec.Meta(ge=0, le=10**7)]
 Capacity = Annotated[EnergyWh, msgspec.Meta(ge=0, le=10**9)]
 MemoryNumber = Annotated[Epoch, msgspec.Meta(ge=1, le=2**32 - 1)]
 Charge = Annotated[Percent, msgspec.Meta(ge=0, le=100)]
@@ -28,7 +29,7 @@ Charge = Annotated[Percent, msgspec.Meta(ge=0, le=100)]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What equipment a device has; capacity, state of charge and state of health are a battery's."""
+    """What equipment a device has: capacity, state of charge and state of health are a battery's; a worker has none."""
 
     kind: Kind
     epoch: MemoryNumber
@@ -36,6 +37,17 @@ class Settings:
     capacity_wh: Capacity
     soc_pct: Charge
     soh_pct: Charge = Percent(100)
+
+
+WORKER = Settings(Kind.SERVICE, FIRST_EPOCH, PowerW(0), EnergyWh(0), Percent(0))
+
+
+def equipment(kind: Kind, power_w: PowerW, capacity_wh: EnergyWh, soc_pct: Percent, soh_pct: Percent) -> Settings:
+    """Give the settings of a new device, without what its kind does not have."""
+    if kind is Kind.SERVICE:
+        return WORKER
+    held_wh = capacity_wh if kind is Kind.BATTERY else EnergyWh(0)
+    return Settings(kind, FIRST_EPOCH, power_w, held_wh, soc_pct, soh_pct)
 
 
 def save_settings(home: Path, settings: Settings) -> None:

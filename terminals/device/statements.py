@@ -1,4 +1,4 @@
-"""What a device signs about a session: start receipt, readings in a chain, end receipt.
+"""What a device signs: of a session its start receipt, readings in a chain and end receipt; of a voucher that it was burned.
 
 The chain starts at the start receipt's hash and its head is in the end receipt, so that no reading can be left out or added
 later. Times and durations come in as a Moment. DESIGN 4, steps 7, 9, 10.
@@ -8,7 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from energyshare.bodies import Body, EndReceiptBody, ReadingBody, StartReceiptBody, Verified
+from energyshare.bodies import (
+    Body,
+    EndReceiptBody,
+    ReadingBody,
+    SerialClosedBody,
+    StartReceiptBody,
+    Verified,
+    VoucherBody,
+)
 from energyshare.values import DAY_S, ClockQuality, Digest, DurationS, EndCause, Instant, Number
 from terminals.device.checks import Presented
 from terminals.device.clock import quarter_of
@@ -126,5 +134,19 @@ def end_receipt(
             readings_head=session.readings_head,
             soc_pct=moment.meter.soc_pct,
             soh_pct=moment.meter.soh_pct,
+        )
+    )
+
+
+def serial_closed(profile: Profile, memory: Memory, voucher: VoucherBody, seal: Sealer) -> Verified[SerialClosedBody]:
+    """Sign that a voucher was burned unused."""
+    return seal(
+        SerialClosedBody(
+            device_id=profile.device_id,
+            order_id=voucher.order_id,
+            serial=voucher.serial,
+            epoch=memory.epoch,
+            receipt_number=Number(memory.receipts_count + 1),
+            closed_time=memory.clock.time,
         )
     )

@@ -1,90 +1,136 @@
-"""What the user terminal prints: pages for people, facts for programs."""
+"""What the user terminal prints: pages for people, facts for programs.
+
+Texts that others wrote are printed as they are, never as markup.
+"""
 
 import json
+import time
+from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.table import Table
+from rich.text import Text
 
 from energyshare.bodies import OfferBody
 from energyshare.errors import EnergyShareError, Reason, Rejected, Unavailable
 from energyshare.places import place_name
 from energyshare.program import console, table
 from energyshare.values import Instant, OrderId, id_text
+from terminals.reasons import reason_text
+from terminals.showing import page_lines
+from terminals.units import count_text, plain
 from terminals.user import words
-from terminals.user.orders import OfferLine, UserOrder
+from terminals.user.order import OfferLine, UserOrder
 
 if TYPE_CHECKING:
+    from terminals.user.overview import OrderView
     from terminals.user.terminal import UserTerminal
+
+BAR_COLUMNS = 20
+RUNNING = {"energy": "running_energy_wh", "time": "running_duration_s", "cost": "running_minor"}
 
 out = console()
 
 
-def offers_of(me: "UserTerminal", order_id: OrderId) -> Any:
+def say(*parts: str | tuple[str, str]) -> None:
+    """Print a line; parts may come with a style."""
+    out.print(Text.assemble(*parts), soft_wrap=True)
+
+
+def offers_of(me: "UserTerminal", order_id: OrderId) -> Table:
     """Show an order's offers as a table."""
-    order = me.order(order_id)
-    return words.offers_table([(line, me.offer(order_id, line.digest)) for line in order.offers])
+    return words.offers_table(_offers(me, order_id), out.width)
 
 
 def print_offers(me: "UserTerminal", order_id: OrderId, as_json: bool) -> None:
     """Print an order's offers, or why there are none."""
-    order = me.order(order_id)
-    offers = [(line, me.offer(order_id, line.digest)) for line in order.offers]
+    order, offers = me.order(order_id), _offers(me, order_id)
     if as_json:
         listed = [offer_facts(number, line, offer) for number, (line, offer) in enumerate(offers, 1)]
-        click.echo(json.dumps(order_facts(order_id, order) | {"offers": listed}))
+        click.echo(json.dumps(order_facts(order_id, order, me.identity.currency) | {"offers": listed}))
         return
-    out.print(f"Order {order.number}: {words.sentence_of(order)}")
+    say(f"Order {order.number}: {words.sentence_of(order, me.identity.currency)}")
     if offers:
-        out.print(words.offers_table(offers))
+        out.print(words.offers_table(offers, out.width))
     elif order.candidates is not None:
-        left_out = ", ".join(f"{count} {reason.replace('_', ' ').lower()}" for reason, count in order.exclusions)
-        out.print(f"{order.candidates} were asked" + (f"; left out: {left_out}" if left_out else ""))
-    for declined in order.declined[:5]:
-        out.print(f"  declined: {declined.replace('_', ' ').lower()}")
+        say(f"{count_text(order.candidates, 'asset')} asked")
+    for line in missing_lines(order):
+        say(f"  {line}")
     print_next(order)
+
+
+def missing_lines(order: UserOrder) -> Iterator[str]:
+    """Say why there are not more offers."""
+    if order.exclusions:
+        left_out = ", ".join(f"{count:,} {plain(reason_text(reason))}" for reason, count in order.exclusions)
+        yield f"left out: {left_out}"
+    for reason, count in Counter(order.declined).most_common(5):
+        yield f"declined: {plain(reason_text(reason))}" + (f" ({count} times)" if count > 1 else "")
+
+
+def read_clock() -> Instant:
+    """Read this machine's clock."""
+    return Instant(time.time_ns() // 1_000)
 
 
 def print_order(me: "UserTerminal", order_id: OrderId, as_json: bool) -> None:
     """Print where an order stands, and what it costs so far."""
-    order = me.order(order_id)
-    running = me.running(order_id)
+    from terminals.user.overview import view_of
+
+    view = view_of(me, order_id, read_clock())
     if as_json:
-        facts = order_facts(order_id, order)
-        if running is not None:
-            facts["running_minor"] = running[1]
-        click.echo(json.dumps(facts))
+        running = {RUNNING[gauge.name]: gauge.part for gauge in view.gauges}
+        click.echo(json.dumps(order_facts(order_id, view.order, view.currency) | running))
         return
-    out.print(f"Order {order.number}: [bold]{order.state}[/] — {words.sentence_of(order)}")
-    if order.selected is not None:
-        offer = me.offer(order_id, order.selected)
-        out.print(f"  {offer.asset.kind.name.lower()} at {place_name(offer.asset.station, offer.asset.name)}")
-    if running is not None and order.state in ("ACTIVE", "ENDING"):
-        evidence, cost = running
-        assert evidence.start is not None
-        last = evidence.readings[-1]
-        used = words.energy_text(last.register_wh - evidence.start.register_wh)
-        supplying = "" if last.supplying else ", supply is off"
-        out.print(
-            f"  {used} after {words.duration_text(last.elapsed_s)}{supplying}: {words.money(cost, me.identity.currency)} so far"
-        )
-    if order.total_minor is not None:
-        out.print(f"  paid {words.money(order.total_minor, me.identity.currency)}")
-    print_next(order)
+    print_summary(view)
+    print_next(view.order)
+
+
+def print_summary(view: "OrderView") -> None:
+    """Print an order's state, place, progress and amounts."""
+    say(f"Order {view.order.number}: ", (view.order.state, "bold"), f" — {view.sentence}")
+    for line in detail_lines(view):
+        out.print(Text("  ") + line, soft_wrap=True)
+
+
+def detail_lines(view: "OrderView") -> Iterator[Text]:
+    """Give an order's place, progress and amounts, line by line."""
+    if view.offer is not None:
+        yield Text(f"{view.place}: up to {words.gives_text(view.offer)}")
+    for gauge in view.gauges:
+        yield Text(f"{gauge.name:<7}{words.bar(gauge.part, gauge.whole, BAR_COLUMNS)}  {gauge.text}")
+    if view.amounts:
+        yield Text(", ".join(f"{name} {words.money(minor, view.currency)}" for name, minor in view.amounts))
+
+
+def print_order_page(view: "OrderView", as_json: bool) -> None:
+    """Print all that this terminal knows of an order."""
+    from terminals.user.overview import view_facts
+
+    if as_json:
+        click.echo(json.dumps(view_facts(view)))
+        return
+    print_summary(view)
+    for part in page_lines(view.waits, view.history, view.evidence):
+        out.print(part)
+    print_next(view.order)
 
 
 def print_orders(me: "UserTerminal", as_json: bool) -> None:
     """Print all orders."""
     orders = me.orders()
     if as_json:
-        click.echo(json.dumps([order_facts(order_id, order) for order_id, order in orders]))
+        click.echo(json.dumps([order_facts(order_id, order, me.identity.currency) for order_id, order in orders]))
         return
     rows = [
         (
             str(order.number),
-            words.time_text(Instant(order.created)),
+            words.time_text(Instant(order.created))[:16],
             order.state,
             "" if order.total_minor is None else words.money(order.total_minor, me.identity.currency),
-            words.sentence_of(order),
+            words.sentence_of(order, me.identity.currency),
         )
         for _, order in orders
     ]
@@ -97,27 +143,41 @@ def print_next(order: UserOrder) -> None:
     """Print the next command to type."""
     following = words.next_of(order)
     if following:
-        out.print(f"Next: {following}")
+        say(f"Next: {following}")
 
 
 def say_the_most(me: "UserTerminal", order_id: OrderId, order: UserOrder, index: int, yes: bool) -> None:
-    """Say what a selection can cost at most; a person at a terminal is asked."""
+    """Say what a selection can cost at most, and until when it holds; a person at a terminal is asked."""
     line = order.offers[index - 1]
-    offer = me.offer(order_id, line.digest)
-    most = words.money(line.hold_minor - offer.asset.deposit_minor, offer.currency)
-    deposit = (
-        f", and a deposit of {words.money(offer.asset.deposit_minor, offer.currency)}" if offer.asset.deposit_minor else ""
-    )
-    out.print(f"At most {most} will be charged{deposit}.")
+    for text in most_lines(index, line, me.offer(order_id, line.digest)):
+        say(text)
     if out.is_terminal and not yes:
         click.confirm("Select it?", default=True, abort=True)
+
+
+def most_lines(index: int, line: OfferLine, offer: OfferBody) -> Iterator[str]:
+    """Say what an offer costs at most, what is held beside it, and until when."""
+    asset, currency = offer.asset, offer.currency
+    most = words.money(line.hold_minor - asset.deposit_minor, currency)
+    estimate = words.money(offer.estimate_incl_vat_minor, currency)
+    place = plain(place_name(asset.station, asset.name))
+    yield f"Offer {index}: {asset.kind.name.lower()} at {place}, up to {words.gives_text(offer)}."
+    yield f"At most {most} will be charged, with VAT; the estimate is {estimate}."
+    if asset.deposit_minor:
+        deposit, hold = words.money(asset.deposit_minor, currency), words.money(line.hold_minor, currency)
+        yield f"A deposit of {deposit} is held beside it, {hold} in all."
+    yield (
+        f"The offer binds until {words.time_text(offer.expiry_time)}; "
+        f"its voucher starts it until {words.time_text(offer.voucher_not_after_time)}."
+    )
 
 
 def refusal(order: UserOrder) -> EnergyShareError:
     """Give what an order was refused with, as an error."""
     if order.reason in Reason.__members__:
         return Rejected(Reason(order.reason), **order.metadata)
-    return Unavailable(words.sentence_of(order), "select another offer, or make a new demand")
+    why = plain(reason_text(order.reason, order.metadata)) if order.reason else "the order did not go on"
+    return Unavailable(why, "select another offer, or make a new demand")
 
 
 def offer_facts(number: int, line: OfferLine, offer: OfferBody) -> dict[str, Any]:
@@ -130,42 +190,40 @@ def offer_facts(number: int, line: OfferLine, offer: OfferBody) -> dict[str, Any
         "distance_m": line.distance_m,
         "energy_wh_max": offer.energy_wh_max,
         "duration_s_max": offer.duration_s_max,
+        "items": {item.name: item.quantity for item in offer.items},
+        "currency": offer.currency,
         "estimate_minor": offer.estimate_incl_vat_minor,
+        "charge_most_minor": line.hold_minor - offer.asset.deposit_minor,
         "hold_minor": line.hold_minor,
         "deposit_minor": offer.asset.deposit_minor,
         "soc_pct": offer.asset.soc_pct,
+        "expiry_us": offer.expiry_time,
+        "voucher_not_after_us": offer.voucher_not_after_time,
         "withdrawn": line.withdrawn,
     }
 
 
-def order_facts(order_id: OrderId, order: UserOrder) -> dict[str, Any]:
+def order_facts(order_id: OrderId, order: UserOrder, currency: str) -> dict[str, Any]:
     """Give an order's facts for JSON."""
+    amendment, settlement = order.waiting_amendment, order.waiting_settlement
     return {
         "order": order.number,
         "id": id_text(order_id),
         "state": order.state,
-        "sentence": words.sentence_of(order),
+        "kind": order.kind or None,
+        "sentence": words.sentence_of(order, currency),
         "reason": order.reason,
         "candidates": order.candidates,
         "exclusions": dict(order.exclusions),
         "total_minor": order.total_minor,
+        "disputed_minor": order.disputed_minor,
         "proved": order.proved,
+        "cancel_asked": order.cancel_asked or None,
+        "amendment_waits": amendment.number if amendment else None,
+        "settlement_waits_minor": settlement.total_minor if settlement else None,
+        "next": words.next_of(order),
     }
 
 
-def receipt_facts(order_id: OrderId, record: Any, fault: EnergyShareError | None) -> dict[str, Any]:
-    """Give a bill's facts for JSON."""
-    return {
-        "id": id_text(order_id),
-        "kind": record.kind.name,
-        "basis": record.basis.name,
-        "currency": record.currency,
-        "energy_wh": record.energy_wh,
-        "duration_s": record.duration_s,
-        "excl_vat_minor": record.excl_vat_minor,
-        "incl_vat_minor": record.incl_vat_minor,
-        "hold_minor": record.hold_minor,
-        "deposit_claimed_minor": record.deposit_claimed_minor,
-        "proved": fault is None,
-        "fault": str(fault) if fault else "",
-    }
+def _offers(me: "UserTerminal", order_id: OrderId) -> list[tuple[OfferLine, OfferBody]]:
+    return [(line, me.offer(order_id, line.digest)) for line in me.order(order_id).offers]

@@ -6,6 +6,7 @@ What a terminal says goes the whole way: sealed bodies, envelope bytes, the gate
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -16,10 +17,11 @@ from sqlalchemy import Engine, select
 
 from cloud import commands
 from cloud.domain.audit import Audit
-from cloud.domain.ledger import Balance, provider_account, user_account
+from cloud.domain.inbound import OrderMessage
+from cloud.domain.ledger import Balance, provider_account, receivable_account, user_account
 from cloud.domain.settings import Settings
 from cloud.gateway.checks import Checks
-from cloud.processor import Command, Item, Outcome, Presence, Processor
+from cloud.processor import Acknowledged, Command, Instruction, Item, Outcome, Presence, Processor
 from cloud.sealing import PlatformKey
 from cloud.store import people
 from cloud.store import tables as t
@@ -27,6 +29,7 @@ from cloud.store.database import open_reader, open_writer
 from cloud.store.readers import Readers
 from cloud.work import Inbound, Peer, WorkingSet
 from energyshare.bodies import Asset, GrantBody, Verified
+from energyshare.errors import Rejected
 from energyshare.messages import Inventory, Message, RejectedMessage
 from energyshare.places import place_name
 from energyshare.signing import Label, SigningKey, derive_id, digest
@@ -80,15 +83,22 @@ def grant(subject: bytes, role: Role, of: SigningKey, owner: bytes | None = None
     return seal(replace(body, **changes), signer)
 
 
-def tariff_bytes(*components: tuple[str, str], currency: str = "CNY", vat: str = "13", **more: Any) -> bytes:
-    parts = [{"type": kind, "price": price, "vat": vat, "step_size": 1} for kind, price in components]
+def tariff_bytes(*components: tuple[str, ...], currency: str = "CNY", vat: str = "13", **more: Any) -> bytes:
+    """A tariff of one element; an ITEM is named third."""
+    parts = [
+        {"type": kind, "price": price, "vat": vat, "step_size": 1} | ({"item": item[0]} if item else {})
+        for kind, price, *item in components
+    ]
     return json.dumps({"currency": currency, "elements": [{"price_components": parts}], **more}).encode()
 
 
 OUTLET_TARIFF = tariff_bytes(("ENERGY", "1.20"), ("TIME", "0.60"))
 BATTERY_TARIFF = tariff_bytes(("TIME", "2.00"), ("FLAT", "1.00"))
 FREE_TARIFF = tariff_bytes(("ENERGY", "0"))
-TARIFFS = {digest(Label.TARIFF, body): body for body in (OUTLET_TARIFF, BATTERY_TARIFF, FREE_TARIFF)}
+CALLOUT_TARIFF = tariff_bytes(
+    ("FLAT", "50"), ("TIME", "60"), ("ITEM", "80", "jump-start"), ("ITEM", "120", "tyre"), ("ITEM", "900", "tow"), vat="6"
+)
+TARIFFS = {digest(Label.TARIFF, body): body for body in (OUTLET_TARIFF, BATTERY_TARIFF, FREE_TARIFF, CALLOUT_TARIFF)}
 TARIFF_HASHES = {body: hashed for hashed, body in TARIFFS.items()}
 
 
@@ -119,12 +129,13 @@ ENROLLED = (
     *(("ann", "user", ""), ("ben", "user", ""), ("eve", "user", "")),
     *(("sun", "provider", ""), ("moon", "provider", ""), ("rain", "provider", "")),
     *(("sun-outlet", "device", "sun"), ("sun-battery", "device", "sun"), ("sun-free", "device", "sun")),
-    ("moon-outlet", "device", "moon"),
+    *(("sun-worker", "device", "sun"), ("moon-outlet", "device", "moon")),
 )
 ASSETS = (
     ("sun", "sun-outlet", Kind.ENERGY, OUTLET_TARIFF, 0),
     ("sun", "sun-battery", Kind.BATTERY, BATTERY_TARIFF, 5_000),
     ("sun", "sun-free", Kind.ENERGY, FREE_TARIFF, 0),
+    ("sun", "sun-worker", Kind.SERVICE, CALLOUT_TARIFF, 0),
     ("moon", "moon-outlet", Kind.ENERGY, OUTLET_TARIFF, 0),
 )
 
@@ -140,7 +151,7 @@ def asset_of(roster: Roster, device: str, **changes: Any) -> Asset:
         name=device,
         kind=kind,
         place=SQUARE,
-        connector=Connector.NONE if kind is Kind.BATTERY else Connector.GBT_AC,
+        connector=Connector.GBT_AC if kind is Kind.ENERGY else Connector.NONE,
         power_w=PowerW(7_000),
         capacity_wh=EnergyWh(10_000 if kind is Kind.BATTERY else 0),
         soc_pct=Percent(100),
@@ -152,6 +163,16 @@ def asset_of(roster: Roster, device: str, **changes: Any) -> Asset:
         deposit_minor=Minor(deposit),
     )
     return replace(asset, **changes)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Everything as it was at a moment of a test."""
+
+    database: sqlite3.Connection
+    letters: list[tuple[TerminalId, Envelope]]
+    numbers: dict[tuple[bytes, OrderId | None], int]
+    now: Instant
 
 
 @dataclass
@@ -166,8 +187,9 @@ class Cloud:
 
     def __post_init__(self) -> None:
         self.engine: Engine = open_writer(self.path)
-        with self.engine.connect() as connection:  # a test outlives no power cut
-            connection.connection.driver_connection.execute("PRAGMA synchronous=OFF")  # type: ignore[union-attr]
+        with self.engine.connect() as connection:
+            self.driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+        self.driver.execute("PRAGMA synchronous=OFF")  # a test outlives no power cut
         self.readers = Readers(open_reader(self.path))
         self.checks = Checks(ROOT.public, self.readers.order_keys)
         self.platform = PlatformKey(PLATFORM, grant(b"C" * 16, Role.PLATFORM, PLATFORM).signed)
@@ -177,6 +199,27 @@ class Cloud:
     def close(self) -> None:
         self.engine.dispose()
         self.readers._engine.dispose()
+
+    def all_online(self) -> None:
+        """Let every provider's stream come."""
+        self.process(*(Presence(ProviderId(i.id), True) for i in self.roster.values() if i.role == "provider"))
+
+    def mark(self) -> Mark:
+        """Remember everything, to come back to it."""
+        kept = sqlite3.connect(":memory:")
+        self.driver.backup(kept)
+        return Mark(kept, list(self.letters), dict(self.numbers), self.now)
+
+    def back_to(self, mark: Mark) -> None:
+        """Let everything be as it was, with a processor that remembers nothing."""
+        mark.database.backup(self.driver)
+        self.letters, self.numbers, self.now = list(mark.letters), dict(mark.numbers), mark.now
+        self.processor = Processor(self.engine, self.platform, self.settings)
+        self.all_online()
+
+    def plain(self, statement: str, *values: Any) -> list[Any]:
+        """Read rows as the driver gives them."""
+        return self.driver.execute(statement, values).fetchall()
 
     def process(self, *items: Item, fire_timers: bool = False) -> Outcome:
         """Give the processor a batch, and post what comes of it."""
@@ -202,6 +245,19 @@ class Cloud:
             reply(answer)
         return answers[0]
 
+    def instruct(self, order: OrderId, message: OrderMessage) -> Rejected | None:
+        """Let the operator say something about an order; gives why it was refused."""
+        answers: list[Rejected | None] = []
+        for reply, answer in self.process(Instruction(order, message, answers.append)).replies:
+            reply(answer)
+        return answers[0]
+
+    def acknowledge(self, name: str, order: OrderId, upto: int | None = None) -> Outcome:
+        """Let a terminal acknowledge what it was told of an order: all, or up to a number."""
+        terminal = TerminalId(self.roster[name].id)
+        last = max(e.number for to, e in self.letters if to == terminal and e.order_id == order)
+        return self.process(Acknowledged(terminal, order, Number(upto or last)))
+
     def pass_s(self, seconds: int) -> Outcome:
         """Let time go by, and the timers fire."""
         self.now = later(self.now, seconds)
@@ -220,6 +276,18 @@ class Cloud:
         if identity.role == "user":
             return people.balance_of_account(self.readers, user_account(AccountId(identity.owner)))
         return people.balance_of_account(self.readers, provider_account(ProviderId(identity.id)))
+
+    def owed(self, name: str) -> int:
+        """What a user owes for orders that no hold covered."""
+        return people.balance_of_account(self.readers, receivable_account(AccountId(self.roster[name].owner))).owed_minor
+
+    def asset(self, device: str) -> Any:
+        """The row of the asset that goes with a device."""
+        return next(row for row in people.assets(self.readers, 100) if row.name == device)
+
+    def alerts(self) -> list[str]:
+        """The kinds of what the operator was told."""
+        return [row.kind for row in self.readers.rows(select(t.alerts))]
 
     def order(self, order: OrderId) -> Any:
         return people.order(self.readers, order)
@@ -256,11 +324,18 @@ def found_cloud(path: Path) -> Roster:
 
 
 def enroll(cloud: Cloud, name: str, role: str, owner: str) -> Identity:
+    """Enroll a terminal or device; a user's that has an owner is another terminal of that user's account."""
     request = RequestId(sha256(name.encode()).digest()[:16])
-    token = cloud.run(lambda work, now: commands.create_token(work, request, b"secret", role, name, now))
+    account = owner if role == "user" and owner else name
+    token = cloud.run(lambda work, now: commands.create_token(work, request, b"secret", role, account, now))
     given = commands.Enrollment(token.text, role, key(name).public, owner, b"certificate", "1", later(T0, 86_400))
     enrolled = cloud.run(lambda work, now: commands.enroll(work, given, now))
     return Identity(name, role, enrolled.subject_id, enrolled.owner_id, key(name))
+
+
+def second_terminal(cloud: Cloud) -> None:
+    """Enroll ann's second phone."""
+    cloud.roster["ann2"] = enroll(cloud, "ann2", "user", "ann")
 
 
 def reopened(template: Path, path: Path, roster: Roster, **more: Any) -> Cloud:
@@ -268,7 +343,7 @@ def reopened(template: Path, path: Path, roster: Roster, **more: Any) -> Cloud:
     shutil.copy(template, path)
     cloud = Cloud(path, roster, **more)
     cloud.numbers = {(roster[name].id, None): 1 for name in ("sun", "moon")}
-    cloud.process(*(Presence(ProviderId(i.id), True) for i in roster.values() if i.role == "provider"))
+    cloud.all_online()
     return cloud
 
 

@@ -4,17 +4,16 @@ from typing import Any, cast
 
 from sqlalchemy import func, insert, select
 
-from cloud import commands
 from cloud.domain.settings import Settings
 from cloud.processor import Acknowledged, Command, Presence, Processor
 from cloud.sealing import PlatformKey
 from cloud.store import tables as t
 from cloud.work import WorkingSet
 from energyshare.bodies import SelectionBody
-from energyshare.errors import Reason, Rejected
+from energyshare.errors import Reason
 from energyshare.messages import Inventory, Offer, OrderClosed
 from energyshare.signing import Label, SigningKey, digest
-from energyshare.values import Currency, Incarnation, Instant, Number, OrderId, OrderState, PartKind, ProviderId, TerminalId
+from energyshare.values import Currency, Instant, Number, OrderId, OrderState, PartKind, ProviderId, TerminalId
 from energyshare.wire import decode_envelope, digest_of, encode_envelope
 from tests.cloud.actors import Cloud, asset_of, refusals, tariff_bytes
 from tests.cloud.conftest import OpenCloud
@@ -236,15 +235,6 @@ def test_a_command_that_fails_is_answered_and_the_others_succeed(cloud: Cloud) -
         reply(answer)
     assert [answer.reason for answer in answers] == [Reason.INTERNAL]
     assert story.state == OrderState.DEMANDED
-
-
-def test_a_journal_that_is_not_the_known_one_may_not_go_on(cloud: Cloud) -> None:
-    ann = terminal(cloud, "ann")
-    for _ in range(2):
-        assert cloud.run(lambda work, now: commands.greet(work, ann, Incarnation(b"i" * 16))) is None
-    refused = cloud.run(lambda work, now: commands.greet(work, ann, Incarnation(b"j" * 16)))
-    assert isinstance(refused, Rejected)
-    assert refused.reason == Reason.INCARNATION_CHANGED
 
 
 def test_a_foreign_currency_is_not_paid_in_and_the_batch_goes_on(cloud: Cloud) -> None:

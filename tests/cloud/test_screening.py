@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cloud.domain.screening import NEAREST_MAX, AssetRecord, Screening, screen
 from cloud.store.cells import cells_of, disk
+from energyshare.bodies import ServiceItem
 from energyshare.messages import Demand
 from energyshare.places import EARTH_RADIUS_M, distance_m
 from energyshare.values import (
@@ -30,7 +31,7 @@ from energyshare.values import (
     PowerW,
     ProviderId,
 )
-from tests.cloud.actors import BATTERY_TARIFF, OUTLET_TARIFF, SQUARE, T0, TARIFF_HASHES, TARIFFS
+from tests.cloud.actors import BATTERY_TARIFF, CALLOUT_TARIFF, OUTLET_TARIFF, SQUARE, T0, TARIFF_HASHES, TARIFFS
 
 PROVIDERS = [ProviderId(bytes([n]) * 16) for n in range(1, 4)]
 DEMAND = Demand(
@@ -66,7 +67,11 @@ OUTLET = AssetRecord(
 BATTERY = replace(
     OUTLET, kind=Kind.BATTERY, connector=Connector.NONE, capacity_wh=EnergyWh(6_000), tariff_hash=TARIFF_HASHES[BATTERY_TARIFF]
 )
+WORKER = replace(OUTLET, kind=Kind.SERVICE, connector=Connector.NONE, tariff_hash=TARIFF_HASHES[CALLOUT_TARIFF])
 FOR_BATTERIES = replace(DEMAND, kinds=(Kind.BATTERY,))
+FOR_WORKERS = replace(
+    DEMAND, kinds=(Kind.SERVICE,), energy_wh=None, service_items=(ServiceItem("jump-start", 1),), price_max_minor=None
+)
 
 
 def screened(demand: Demand, *assets: AssetRecord, stations: int = 8) -> Screening:
@@ -81,6 +86,7 @@ def screened(demand: Demand, *assets: AssetRecord, stations: int = 8) -> Screeni
         ({"state": AssetState.OUT_OF_SERVICE}, "OUT_OF_SERVICE"),
         ({"held_by": OrderId(b"o" * 16)}, "HELD"),
         ({"unknown": True}, "UNKNOWN"),
+        ({"is_suspended": True}, "SUSPENDED"),
         ({"provider_id": ProviderId(b"x" * 16)}, "OFFLINE"),
         ({"connector": Connector.GBT_DC}, "CONNECTOR"),
         ({"tariff_hash": Digest(b"t" * 32)}, "TARIFF"),
@@ -122,6 +128,23 @@ def test_of_a_station_the_best_asset_is_asked_and_of_stations_the_best() -> None
 
 def test_stations_of_two_providers_are_two_though_they_share_a_name() -> None:
     assert len(screened(DEMAND, OUTLET, replace(OUTLET, provider_id=PROVIDERS[1])).candidates) == 2
+
+
+def test_a_worker_is_asked_for_what_its_tariff_names() -> None:
+    assert [c.bound_minor for c in screened(FOR_WORKERS, WORKER).candidates] == [20_140]
+    unnamed = replace(FOR_WORKERS, service_items=(ServiceItem("paint", 1),))
+    assert [e.reason for e in screened(unnamed, WORKER).exclusions] == ["ITEM"]
+    assert [e.reason for e in screened(replace(FOR_WORKERS, price_max_minor=Minor(20_139)), WORKER).exclusions] == ["PRICE"]
+
+
+def test_workers_of_one_base_do_not_stand_for_one_another() -> None:
+    other = replace(WORKER, name="M", asset_id=AssetId(b"m" * 16))
+    assert len(screened(FOR_WORKERS, WORKER, other).candidates) == 2
+
+
+def test_an_outlet_is_not_asked_for_items() -> None:
+    both = replace(FOR_WORKERS, kinds=(Kind.SERVICE, Kind.ENERGY), energy_wh=EnergyWh(5_000))
+    assert len(screened(both, WORKER, OUTLET).candidates) == 2
 
 
 def places(metres: int = 3_000) -> st.SearchStrategy[Place]:

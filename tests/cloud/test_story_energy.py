@@ -323,12 +323,13 @@ def test_an_end_that_is_not_confirmed_is_settled_by_a_signed_decision_on_silence
     assert story.state == OrderState.ENDING
     cloud.pass_s(1)
     settled = cloud.told("sun", Settled)[0]
-    assert settled.silence_decision is not None
-    assert settled.end_receipt is not None
-    silence = open_signed(SilenceDecisionBody, settled.silence_decision, PLATFORM.public)
+    silence_decision, end_receipt = settled.part(PartKind.SILENCE_DECISION), settled.part(PartKind.END_RECEIPT)
+    assert silence_decision is not None
+    assert end_receipt is not None
+    silence = open_signed(SilenceDecisionBody, silence_decision, PLATFORM.public)
     assert (silence.body.waited_for, silence.body.decided_time) == ("CONFIRMATION", cloud.now)
     assert silence.digest in {part.hash for part in record(cloud).parts}
-    assert peek(EndReceiptBody, settled.end_receipt) == story.ended.body
+    assert peek(EndReceiptBody, end_receipt) == story.ended.body
     assert cloud.money(story.order) == PAID
 
 

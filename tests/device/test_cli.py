@@ -19,11 +19,12 @@ from click.testing import CliRunner
 from energyshare.errors import Reason, Rejected, Unavailable
 from energyshare.home import open_home
 from energyshare.program import Program
-from energyshare.values import Currency, EnergyWh, Epoch, Kind, Percent, PowerW, Serial, UnixS
+from energyshare.values import Currency, EnergyWh, Epoch, Instant, Kind, Percent, PowerW, Serial, UnixS
 from terminals import identity
-from terminals.device.cli import furnish, program
+from terminals.device.cli import program
 from terminals.device.client import end_session, start_session
-from terminals.device.settings import Settings
+from terminals.device.home import furnish, host_time
+from terminals.device.settings import WORKER, Settings, equipment, load_settings
 
 from . import world
 from .world import HOLDER, ROOT, VOUCHER, presentable, refused
@@ -31,7 +32,10 @@ from .world import HOLDER, ROOT, VOUCHER, presentable, refused
 REPOSITORY = Path(__file__).parents[2]
 
 
-def enrolled(home: Path, granted: bool = True) -> Path:
+OUTLET = Settings(Kind.ENERGY, Epoch(1), PowerW(1_000), EnergyWh(0), Percent(0))
+
+
+def enrolled(home: Path, granted: bool = True, settings: Settings = OUTLET, host: Instant | None = None) -> Path:
     """A home as enrolling leaves it."""
     home.mkdir(mode=0o700)
     open_home(home, "device")
@@ -56,7 +60,7 @@ def enrolled(home: Path, granted: bool = True) -> Path:
             home=home,
         )
     )
-    furnish(home, Settings(Kind.ENERGY, Epoch(1), PowerW(1_000), EnergyWh(0), Percent(0)))
+    furnish(home, settings, host or host_time())
     return home
 
 
@@ -93,6 +97,34 @@ def test_a_killed_device_comes_back_with_its_session_and_lets_nothing_be_replaye
             asyncio.run(start_session(address, ROOT.public, shown, HOLDER))
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=10) == 0
+
+
+def test_a_worker_can_be_run_by_the_program_and_is_checked_in_and_out(tmp_path: Path) -> None:
+    home = enrolled(tmp_path / "home", settings=WORKER)
+    body = replace(VOUCHER, not_before_unix_s=UnixS(int(time.time()) - 60), serial=Serial(1))
+    with running(home) as (process, address):
+        asyncio.run(start_session(address, ROOT.public, presentable(body), HOLDER))
+        asyncio.run(end_session(address, ROOT.public, body.order_id, HOLDER))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 0
+    facts = json.loads(run("status", "--home", str(home), "--json")[1])
+    assert (facts["kind"], facts["register_wh"], facts["receipts"]) == ("SERVICE", None, 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "capacity_wh", "settings"),
+    [
+        (Kind.SERVICE, 7, WORKER),
+        (Kind.ENERGY, 7, replace(OUTLET, soc_pct=Percent(50), soh_pct=Percent(90))),
+        (Kind.BATTERY, 7, Settings(Kind.BATTERY, Epoch(1), PowerW(1_000), EnergyWh(7), Percent(50), Percent(90))),
+    ],
+)
+def test_each_kind_is_furnished_with_what_it_has(tmp_path: Path, kind: Kind, capacity_wh: int, settings: Settings) -> None:
+    asked = equipment(kind, PowerW(1_000), EnergyWh(capacity_wh), Percent(50), Percent(90))
+    assert asked == settings
+    furnish(tmp_path, asked, host_time())
+    assert load_settings(tmp_path) == settings
+    assert (tmp_path / "meter.json").exists() is (kind is not Kind.SERVICE)
 
 
 def test_status_says_what_the_memory_holds(tmp_path: Path) -> None:

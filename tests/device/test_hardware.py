@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from energyshare.values import EnergyWh, Epoch, Kind, Percent, PowerW
 from terminals.device.clock import MonotonicUs
 from terminals.device.hardware import Flow, Hardware, MeterFile, flow_on, new_totals, simulated
-from terminals.device.settings import Settings
+from terminals.device.memory import Meter
+from terminals.device.settings import WORKER, Settings
 
 OUTLET = Settings(Kind.ENERGY, Epoch(1), PowerW(7_400), EnergyWh(0), Percent(0))
 BATTERY = Settings(Kind.BATTERY, Epoch(1), PowerW(500), EnergyWh(1_000), Percent(50))
@@ -53,6 +54,16 @@ def test_any_hardware_stops_at_its_limit(tmp_path: Path, kind: Settings) -> None
     hardware.open(EnergyWh(3))
     ticks.pass_s(3_600)
     assert (hardware.meter().register_wh, hardware.meter().power_w) == (3, 0)
+
+
+def test_a_worker_opens_and_meters_nothing(tmp_path: Path) -> None:
+    ticks = Ticks()
+    hardware = simulated(WORKER, tmp_path / "meter.json", ticks)
+    hardware.open(EnergyWh(3))
+    ticks.pass_s(3_600)
+    assert hardware.meter() == Meter(EnergyWh(0), PowerW(0))
+    hardware.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_battery_gives_what_it_holds(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from energyshare.bodies import ChallengeBody, EndReceiptBody, StartReceiptBody
+from energyshare.bodies import ChallengeBody, EndReceiptBody, SerialClosedBody, StartReceiptBody
 from energyshare.errors import Corrupt, Unavailable
 from energyshare.values import DurationS, EnergyWh, Epoch, Instant, Kind, Number, Percent, PowerW, unix_s
 from energyshare.wire import peek
-from terminals.device.cli import furnish, reset
 from terminals.device.hardware import MeterFile, Totals
+from terminals.device.home import furnish, reset
 from terminals.device.memory import Memory
 from terminals.device.memory_file import MemoryFile, look_at
 from terminals.device.settings import Settings, load_settings, save_settings
@@ -28,10 +28,10 @@ HERE = Path(__file__).parents[len(str(__package__).split("."))]
 ROOT = Path(__file__).parents[2]
 
 
-def die_in(moment: str, home: Path) -> None:
-    """Run a start in a process that kills itself with SIGKILL at a moment."""
+def die_in(act: str, moment: str, home: Path) -> None:
+    """Run a start, or a close, in a process that kills itself with SIGKILL at a moment."""
     env = os.environ | {"PYTHONPATH": f"{HERE}{os.pathsep}{ROOT}"}
-    done = subprocess.run([sys.executable, "-m", f"{__package__}.power_cut", moment, str(home)], env=env, timeout=30)
+    done = subprocess.run([sys.executable, "-m", f"{__package__}.power_cut", act, moment, str(home)], env=env, timeout=30)
     assert done.returncode == -signal.SIGKILL
 
 
@@ -45,7 +45,7 @@ def back(home: Path) -> World:
 
 
 def test_a_power_cut_between_used_and_answer_leaves_the_session_open_for_its_holder_only(tmp_path: Path) -> None:
-    die_in("after the commit", tmp_path)
+    die_in("start", "after the commit", tmp_path)
     device = back(tmp_path)
     stored = device.machine.evidence(VOUCHER.order_id, Number(0))[0].start_receipt
     old = peek(ChallengeBody, peek(StartReceiptBody, stored).challenge)
@@ -61,10 +61,26 @@ def test_a_power_cut_between_used_and_answer_leaves_the_session_open_for_its_hol
 
 
 def test_a_power_cut_before_the_commit_leaves_the_voucher_unused(tmp_path: Path) -> None:
-    die_in("before the commit", tmp_path)
+    die_in("start", "before the commit", tmp_path)
     device = back(tmp_path)
     assert device.machine.memory.session is None
     assert device.hardware.meter().power_w == 0
+    device.start()
+
+
+def test_a_power_cut_between_burned_and_answer_leaves_the_voucher_burned_and_its_statement_there(tmp_path: Path) -> None:
+    die_in("close", "after the commit", tmp_path)
+    device = back(tmp_path)
+    (stored,) = device.machine.closed_serials(VOUCHER.order_id, Number(0))
+    with refused("VOUCHER_USED"):
+        device.start()
+    assert device.close() == stored
+
+
+def test_a_power_cut_before_a_burning_is_committed_leaves_the_voucher_good(tmp_path: Path) -> None:
+    die_in("close", "before the commit", tmp_path)
+    device = back(tmp_path)
+    assert device.machine.closed_serials(None, Number(0)) == ()
     device.start()
 
 
@@ -171,6 +187,69 @@ def test_evidence_is_listed_by_order_and_after_a_number(tmp_path: Path) -> None:
     assert (one.order_id, len(one.readings)) == (voucher(2).order_id, 2)
 
 
+def test_statements_of_burned_vouchers_are_listed_by_order_and_after_a_number(tmp_path: Path) -> None:
+    device = World(tmp_path)
+    first, second = device.close(voucher(1)), device.close(voucher(2))
+    device.start(voucher(3))
+
+    def closed(order: int | None, after: int) -> tuple[bytes, ...]:
+        return device.machine.closed_serials(voucher(order).order_id if order else None, Number(after))
+
+    assert (closed(None, 0), closed(None, 1), closed(None, 2)) == ((first, second), (second,), ())
+    assert (closed(2, 0), closed(2, 2), closed(3, 0)) == ((second,), (), ())
+
+
+def test_statements_come_a_hundred_at_a_time(tmp_path: Path) -> None:
+    device = World(tmp_path)
+    signed = tuple(device.close(voucher(number)) for number in range(1, 102))
+    assert device.machine.closed_serials(None, Number(0)) == signed[:100]
+    assert device.machine.closed_serials(None, Number(100)) == signed[100:]
+
+
+def test_statements_are_kept_for_90_days_and_their_vouchers_stay_burned(tmp_path: Path) -> None:
+    device = World(tmp_path)
+    kept = []
+    for number, days in ((1, 0), (2, 90), (3, 1)):
+        device.pass_s(days * 86_400)
+        device.close(voucher(number))
+        kept.append([peek(SerialClosedBody, one).order_id[0] - 48 for one in device.machine.closed_serials(None, Number(0))])
+    assert kept == [[1], [1, 2], [2, 3]]
+    with refused("VOUCHER_USED"):
+        device.close(voucher(1))
+
+
+def test_a_memory_of_before_vouchers_could_be_burned_goes_on(tmp_path: Path) -> None:
+    device = World(tmp_path)
+    device.start()
+    device.machine.stop()
+    with sqlite3.connect(tmp_path / "memory.db") as connection:
+        connection.execute("DROP TABLE closed")
+    connection.close()
+    device.restart()
+    assert device.close(voucher(2)) == device.close(voucher(2))
+    device.release()
+
+
+def test_a_memory_that_can_not_be_written_when_it_is_opened_is_unavailable(tmp_path: Path) -> None:
+    World(tmp_path).machine.stop()
+    with sqlite3.connect(tmp_path / "memory.db") as connection:
+        connection.execute("DROP TABLE closed")
+        connection.execute("CREATE INDEX closed ON memory (id)")
+    connection.close()
+    with pytest.raises(Unavailable, match="can't write its memory"):
+        MemoryFile.open(tmp_path / "memory.db", Epoch(1))
+
+
+def test_a_disk_that_does_not_take_a_burning_leaves_the_voucher_good(tmp_path: Path) -> None:
+    device = World(tmp_path)
+    other = sqlite3.connect(tmp_path / "memory.db")
+    other.execute("CREATE TRIGGER full BEFORE INSERT ON closed BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    other.commit()
+    with pytest.raises(Unavailable, match="disk full"):
+        device.close()
+    device.start()
+
+
 def test_evidence_is_kept_for_90_days(tmp_path: Path) -> None:
     device = World(tmp_path)
     kept = []
@@ -186,6 +265,7 @@ def test_evidence_is_kept_for_90_days(tmp_path: Path) -> None:
 
 # Damage and reset
 
+NOW = Instant(world.T0 * 1_000_000)
 SETTINGS = Settings(Kind.ENERGY, Epoch(1), PowerW(1_000), EnergyWh(0), Percent(100))
 
 
@@ -221,27 +301,27 @@ def empty_the_table(path: Path) -> None:
 def test_a_device_with_missing_or_damaged_memory_does_not_start_before_a_reset(
     tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
-    furnish(tmp_path, SETTINGS)
+    furnish(tmp_path, SETTINGS, NOW)
     MemoryFile.open(tmp_path / "memory.db", Epoch(1)).close()
     damage(tmp_path / "memory.db")
     with pytest.raises(Corrupt) as refusal:
         MemoryFile.open(tmp_path / "memory.db", Epoch(1))
     assert "energyshare-device reset" in refusal.value.hint
-    settings = reset(tmp_path)
+    settings = reset(tmp_path, NOW)
     assert MemoryFile.open(tmp_path / "memory.db", settings.epoch).memory.epoch == 2
 
 
 def test_a_memory_of_another_epoch_does_not_start(tmp_path: Path) -> None:
-    furnish(tmp_path, SETTINGS)
+    furnish(tmp_path, SETTINGS, NOW)
     save_settings(tmp_path, replace(SETTINGS, epoch=Epoch(2)))
     with pytest.raises(Corrupt, match="epoch 1"):
         MemoryFile.open(tmp_path / "memory.db", load_settings(tmp_path).epoch)
 
 
 def test_a_reset_voids_old_vouchers_and_keeps_meter_and_rising_receipt_numbers(tmp_path: Path) -> None:
-    furnish(tmp_path, SETTINGS)
+    furnish(tmp_path, SETTINGS, NOW)
     MeterFile.create(tmp_path / "meter.json", Totals(77 * 3_600_000_000, 0))
-    reset(tmp_path)
+    reset(tmp_path, NOW)
     memory: Memory = look_at(tmp_path / "memory.db", Epoch(2))
     assert memory.receipts_count > 10**9
     assert MeterFile(tmp_path / "meter.json").totals.flowed == 77 * 3_600_000_000
@@ -249,9 +329,9 @@ def test_a_reset_voids_old_vouchers_and_keeps_meter_and_rising_receipt_numbers(t
 
 
 def test_enrolling_again_keeps_the_memory(tmp_path: Path) -> None:
-    furnish(tmp_path, SETTINGS)
-    reset(tmp_path)
-    furnish(tmp_path, SETTINGS)
+    furnish(tmp_path, SETTINGS, NOW)
+    reset(tmp_path, NOW)
+    furnish(tmp_path, SETTINGS, NOW)
     assert load_settings(tmp_path).epoch == 2
 
 

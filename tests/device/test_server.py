@@ -18,7 +18,8 @@ from energyshare.v1 import device_pb2
 from energyshare.v1.device_pb2_grpc import DeviceServiceStub
 from energyshare.values import DeviceId, EndCause, Instant, Nonce, Number, OrderId, ProviderId, Role, SubjectId
 from energyshare.wire import peek, seal
-from terminals.device.client import DeviceClient, check_session, end_session, end_session_as_owner, start_session
+from terminals.device.client import DeviceClient, end_session, end_session_as_owner, start_session
+from terminals.device.evidence import check_session
 from terminals.device.server import open_server
 
 from . import world

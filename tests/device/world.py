@@ -153,6 +153,10 @@ class World:
         asked = ReleaseBody(DEVICE, self.question().nonce, body.order_id)
         return self.machine.release(seal(asked, by).signed, by_grant)
 
+    def close(self, body: VoucherBody = VOUCHER, by: SigningKey = HOLDER, by_grant: bytes = b"") -> bytes:
+        asked = ReleaseBody(DEVICE, self.question().nonce, body.order_id)
+        return self.machine.close_serial(presentable(body), seal(asked, by).signed, by_grant)
+
     def state_time(self, time: Instant, nonce: Nonce | None = None, device: DeviceId = DEVICE) -> Instant:
         statement = TimeStatementBody(device, nonce or self.question().nonce, time)
         return self.machine.set_time(seal(statement, PLATFORM).signed, PLATFORM_GRANT)

@@ -1,0 +1,1 @@
+"""The user's commands, by subject; each module adds its own to the program with `register`."""

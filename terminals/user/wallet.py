@@ -1,0 +1,95 @@
+"""What a user asks of the cloud's account service, outside of any order: money, and the time for a device that lost it."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import grpc
+
+from energyshare.errors import Rejected, Unavailable
+from energyshare.rpc_errors import error_of
+from energyshare.v1 import account_pb2, account_pb2_grpc
+from energyshare.values import DeviceId, Minor, Nonce, RequestId
+from terminals.identity import Identity, channel_credentials
+from terminals.stream import CHANNEL_OPTIONS, Terminal
+
+T = TypeVar("T")
+CALL_WITHIN_S = 10
+READY_WITHIN_S = 3
+
+
+class Wallet:
+    """The money of a user's account, as the cloud has it."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._journal = terminal.journal
+
+    async def show(self) -> account_pb2.GetWalletResponse:
+        """Ask for the balance and the latest movements."""
+        await self._terminal.renew_if_needed()
+        async with self._service() as stub:
+            return await answer_of(stub.GetWallet(account_pb2.GetWalletRequest(), timeout=CALL_WITHIN_S))
+
+    async def top_up(self, amount: Minor) -> Minor:
+        """Pay in; gives what is available then. A call whose answer was lost is repeated, and moves the money once."""
+        await self._terminal.renew_if_needed()
+        currency = self._terminal.identity.currency
+        paid = account_pb2.TopUpRequest(request_id=self._request(amount), amount_minor=amount, currency=currency)
+        async with self._service() as stub:
+            try:
+                answer = await answer_of(stub.TopUp(paid, timeout=CALL_WITHIN_S))
+            except Rejected:
+                self._forget(amount)
+                raise
+        self._forget(amount)
+        return Minor(answer.available_minor)
+
+    async def fetch_time(self, device: DeviceId, nonce: Nonce) -> tuple[bytes, bytes]:
+        """Have the platform sign the time over a device's nonce."""
+        asked = account_pb2.StateTimeRequest(device_id=device, nonce=nonce)
+        async with self._service() as stub:
+            answer = await answer_of(stub.StateTime(asked, timeout=CALL_WITHIN_S))
+        return answer.time_statement, answer.grant
+
+    def _request(self, amount: Minor) -> RequestId:
+        """Give the id under which an amount is paid in; the one before when its answer never came."""
+        key = str(amount).encode()
+        with self._journal.transaction():
+            known = self._journal.document("top-up", key) or os.urandom(16)
+            self._journal.put_document("top-up", key, known)
+        return RequestId(known)
+
+    def _forget(self, amount: Minor) -> None:
+        with self._journal.transaction():
+            self._journal.drop_document("top-up", str(amount).encode())
+
+    @asynccontextmanager
+    async def _service(self) -> AsyncIterator[account_pb2_grpc.AccountServiceStub]:
+        async with account_service(self._terminal.identity) as stub:
+            yield stub
+
+
+@asynccontextmanager
+async def account_service(identity: Identity) -> AsyncIterator[account_pb2_grpc.AccountServiceStub]:
+    """Reach the account service at the first address that answers; raises Unavailable."""
+    for address in identity.stream_addresses:
+        async with grpc.aio.secure_channel(address, channel_credentials(identity), CHANNEL_OPTIONS) as channel:
+            try:
+                async with asyncio.timeout(READY_WITHIN_S):
+                    await channel.channel_ready()
+            except TimeoutError:
+                continue
+            yield account_pb2_grpc.AccountServiceStub(channel)
+            return
+    raise Unavailable("the cloud does not answer", "try again when it is back")
+
+
+async def answer_of(call: Awaitable[T]) -> T:
+    """Wait for an answer; raises our errors in place of gRPC's."""
+    try:
+        return await call
+    except grpc.aio.AioRpcError as error:
+        raise error_of(error) from None
