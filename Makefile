@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install proto check format test demo demo-fleet bench docs clean
+.PHONY: help install proto check format test nightly demo demo-fleet bench docs clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -16,12 +16,12 @@ install: $(STAMP) ## Install everything into .venv
 $(STAMP): pyproject.toml constraints.txt
 	@test -x .tools/bin/uv || $(PYTHON) -m pip install -q --disable-pip-version-check --root-user-action=ignore --target .tools uv==$(UV_VERSION)
 	@test -x $(BIN)/python || .tools/bin/uv venv -q --python $(PYTHON) $(VENV)
-	.tools/bin/uv pip install -q --python $(VENV) -c constraints.txt -b constraints.txt -e '.[cloud]' --group dev
+	.tools/bin/uv pip install -q --python $(VENV) -c constraints.txt -b constraints.txt -e '.[cloud,stripe]' --group dev
 	@touch $@
 
 constraints.txt: pyproject.toml
 	@test -x .tools/bin/uv || $(PYTHON) -m pip install -q --disable-pip-version-check --root-user-action=ignore --target .tools uv==$(UV_VERSION)
-	.tools/bin/uv pip compile -q pyproject.toml --extra cloud --group dev --generate-hashes --python-version 3.11 --no-header -o $@
+	.tools/bin/uv pip compile -q pyproject.toml --extra cloud --extra stripe --group dev --generate-hashes --python-version 3.11 --no-header -o $@
 
 PROTOC = python -m grpc_tools.protoc -I proto --python_out=$(1) --grpc_python_out=$(1) \
 	--mypy_out=quiet:$(1) --mypy_grpc_out=only_async,quiet:$(1) proto/energyshare/v1/*.proto
@@ -50,6 +50,9 @@ docs: $(STAMP) ## Draw docs/order-states.md from the table
 
 test: $(STAMP) ## Run all tests
 	pytest
+
+nightly: $(STAMP) ## Try 100,000 spoilt bundles of evidence; none may verify
+	ENERGYSHARE_MUTATIONS=100000 pytest tests/cloud/test_evidence_mutations.py
 
 demo: $(STAMP) ## Orders of all three kinds through real processes, one with the cloud killed between voucher and unlock
 	@python -m tests.demo.main

@@ -13,8 +13,9 @@ import msgspec
 from sqlalchemy import insert
 
 from certs.requests import new_key_and_request
-from cloud import commands
+from cloud import paying
 from cloud.config import CloudHome
+from cloud.domain.funds import Outcome
 from cloud.processor import Command, Processor
 from cloud.store import tables
 from cloud.store.database import open_writer
@@ -26,6 +27,7 @@ from energyshare.values import (
     Currency,
     Instant,
     Minor,
+    Money,
     Place,
     ProviderId,
     RequestId,
@@ -152,7 +154,9 @@ def _register(work: WorkingSet, row: dict[str, object], now: Instant) -> None:
     work.unit.execute(insert(tables.accounts).values(id=account, role=row["role"], name=row["name"]))
     work.unit.execute(insert(tables.terminals).values(**row))
     if row["role"] == "user":
-        commands.top_up(work, account, RequestId(os.urandom(16)), FUNDS_MINOR, CURRENCY, now)
+        paid = Money(CURRENCY, FUNDS_MINOR)
+        begun = paying.begin_top_up(work, now, account=account, request=RequestId(os.urandom(16)), paid=paid, gateway="sandbox")
+        paying.conclude(work, now, name=begun.id, outcome=Outcome.SUCCEEDED)
 
 
 def _require_done(answer: object) -> None:

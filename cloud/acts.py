@@ -12,7 +12,7 @@ from sqlalchemy import delete, insert, select, update
 
 from cloud.store import tables as t
 from cloud.work import WorkingSet
-from energyshare.values import AccountId, AssetId, Instant, TerminalId
+from energyshare.values import AccountId, AssetId, Instant, Kind, TerminalId
 
 T = TypeVar("T")
 SUBJECT_MAX = 128
@@ -72,6 +72,24 @@ def resume_asset(work: WorkingSet, now: Instant, *, asset: AssetId, act: Act) ->
     work.unit.execute(update(t.assets).where(t.assets.c.id == asset).values(suspended=False))
     record(work, now, act=act)
     return True
+
+
+def set_commission(
+    work: WorkingSet, now: Instant, *, provider: AccountId, kind: Kind, commission_bp: int | None, act: Act
+) -> tuple[bool, int]:
+    """Set a provider's commission for one kind, None for the cloud's own; says whether that changed it, and what it is now."""
+    own, key = work.settings.commission_bp, (provider, kind)
+    current = own if commission_bp is None else commission_bp
+    if work.commissions.get(key) == commission_bp:
+        return False, current
+    c = t.commissions.c
+    work.unit.execute(delete(t.commissions).where(c.account_id == provider, c.kind == int(kind)))
+    work.commissions = {of: rate for of, rate in work.commissions.items() if of != key}
+    if commission_bp is not None:
+        work.unit.execute(insert(t.commissions).values(account_id=provider, kind=int(kind), commission_bp=commission_bp))
+        work.commissions = {**work.commissions, key: commission_bp}
+    record(work, now, act=act)
+    return True, current
 
 
 def forget_parked(work: WorkingSet, now: Instant, *, parked_id: int, act: Act) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from cloud import cli_care, cli_orders, cli_people, pages
+from cloud import cli_care, cli_export, cli_ledger, cli_orders, cli_payments, cli_people, pages
 from cloud.asking import HOME, JSON, ask, show
 from cloud.config import CloudHome
 from cloud.pages import out
@@ -42,23 +42,27 @@ def main() -> None:
 @HOME
 @click.option("--name", "names", multiple=True, help="Host name or address under which terminals reach it; repeatable.")
 @click.option("--currency", default="CNY", show_default=True, help="The one currency of this cloud, ISO 4217.")
+@click.option("--sandbox", is_flag=True, help="Take payments that move no real money; for trying things out.")
 @JSON
-def init(home: Path, names: tuple[str, ...], currency: str, as_json: bool) -> None:
+def init(home: Path, names: tuple[str, ...], currency: str, sandbox: bool, as_json: bool) -> None:
     """Make a cloud's home: keys, certificate authority, settings.
 
     \b
     Examples:
       energyshare-cloud init --home ~/cloud --name cloud.example.org --name 10.0.0.5 --currency CNY
+      energyshare-cloud init --home /tmp/cloud --sandbox
     """
     if not (len(currency) == 3 and currency.isalpha() and currency.isupper()):
         raise click.BadParameter("three capital letters, as CNY", param_hint="--currency")
-    CloudHome(home).init(names or ("localhost", "127.0.0.1"), currency, system_now())
+    CloudHome(home).init(names or ("localhost", "127.0.0.1"), currency, system_now(), sandbox=sandbox)
     if as_json:
         click.echo(json.dumps({"home": str(home), "ca": str(home / "ca.pem"), "root_key": str(home / "root.key")}))
         return
     out.print(f"A cloud's home is at {home}.")
     out.print(f"  {home}/ca.pem    give this to those who enroll")
     out.print(f"  {home}/root.key  the platform root: take it offline; only grants are signed with it")
+    if sandbox:
+        out.print("  its wallets are a sandbox: whoever pays in gets the money")
     out.print(f"Next: energyshare-cloud serve --home {home}")
 
 
@@ -105,27 +109,6 @@ def token_create(home: Path, role: str, name: str, as_json: bool) -> None:
     """
     answer = ask(home, "CreateToken", pb.CreateTokenRequest(request_id=os.urandom(16), role=role, name=name))
     show(answer, as_json, lambda: click.echo(answer.token))
-
-
-@main.group()
-def ledger() -> None:
-    """The ledger."""
-
-
-@ledger.command("check")
-@HOME
-@JSON
-def ledger_check(home: Path, as_json: bool) -> None:
-    """Check the ledger's laws over its whole history; exit 1 when one is broken.
-
-    \b
-    Examples:
-      energyshare-cloud ledger check
-    """
-    answer = ask(home, "CheckLedger", pb.CheckLedgerRequest())
-    show(answer, as_json, lambda: pages.ledger(answer))
-    if answer.fault:
-        raise SystemExit(1)
 
 
 @main.command()
@@ -201,5 +184,12 @@ def _serve(cloud: CloudHome, listen: str, enrollment_listen: str, root_key: Sign
     uvloop.run(serve_node())
 
 
-for command in (*cli_orders.COMMANDS, *cli_people.COMMANDS, *cli_care.COMMANDS):
+for command in (
+    *cli_orders.COMMANDS,
+    *cli_people.COMMANDS,
+    *cli_payments.COMMANDS,
+    *cli_care.COMMANDS,
+    *cli_ledger.COMMANDS,
+    *cli_export.COMMANDS,
+):
     main.add_command(command)

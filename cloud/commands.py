@@ -9,8 +9,6 @@ from typing import Any
 
 from sqlalchemy import insert, select, update
 
-from cloud.domain import ledger
-from cloud.domain.ledger import Balance, Flag, Transfer, TransferId
 from cloud.store import tables as t
 from cloud.work import WorkingSet
 from energyshare.bodies import GrantBody
@@ -18,11 +16,8 @@ from energyshare.errors import Reason, Rejected
 from energyshare.signing import Label, derive_id, digest
 from energyshare.values import (
     DAY_S,
-    AccountId,
-    Currency,
     Digest,
     Instant,
-    Minor,
     ProviderId,
     PublicKey,
     RequestId,
@@ -30,7 +25,6 @@ from energyshare.values import (
     SubjectId,
     TerminalId,
     UnixS,
-    id_text,
     later,
     unix_s,
 )
@@ -83,27 +77,6 @@ class Enrolled:
     public_key: PublicKey
     certificate: bytes
     grant: bytes | None
-
-
-def top_up(
-    work: WorkingSet, account: AccountId, request: RequestId, amount: Minor, currency: Currency, now: Instant
-) -> Balance:
-    """Pay in through the sandbox gateway, once per request id.
-
-    Raises: Rejected with AMOUNT_NOT_POSITIVE, AMOUNT_TOO_LARGE or CURRENCY_MISMATCH.
-    """
-    user = ledger.user_account(account)
-    if amount <= 0:
-        raise Rejected(Reason.AMOUNT_NOT_POSITIVE)
-    if amount > work.settings.top_up_max_minor:
-        raise Rejected(Reason.AMOUNT_TOO_LARGE, most=str(work.settings.top_up_max_minor))
-    if currency != work.settings.currency:
-        raise Rejected(Reason.CURRENCY_MISMATCH, needed=work.settings.currency, given=currency)
-    transfer_id = TransferId(f"top-up/{id_text(account)}/{id_text(request)}")
-    if work.unit.row(select(t.transfers.c.id).where(t.transfers.c.id == transfer_id)) is None:
-        work.add_transfers([Transfer(transfer_id, None, now, ledger.FUNDING, user, amount, Flag.POSTED, "TOP_UP")])
-    return work.balance(user)
-
 
 
 def create_token(work: WorkingSet, request: RequestId, secret: bytes, role: str, name: str, now: Instant) -> Token:

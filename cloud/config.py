@@ -2,18 +2,24 @@
 
     cloud.toml   settings          cloud.db    the database       ca.pem, ca.key  certificate authority
     root.key     platform root     platform.key, platform.grant   the online key  token.secret
+    sandbox.db   the sandbox's record, if `init --sandbox` made one   stripe.key, stripe-webhook.key   Stripe's, brought by hand
 
 The root key signs grants only; `serve --root-key root.key` lets a demonstration do so by itself, in earnest it is kept offline.
 """
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
 from certs.authority import Authority
 from cloud.domain.settings import Settings
+from cloud.payments.gateway import Gateway
+from cloud.payments.sandbox import FILE as SANDBOX_FILE
+from cloud.payments.sandbox import Sandbox
+from cloud.payments.stripe_settings import StripeSettings
+from cloud.pump import system_now
 from cloud.sealing import PlatformKey
 from energyshare.bodies import GrantBody
 from energyshare.config import ConfigError, load_config
@@ -49,7 +55,17 @@ class Money(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """[money] of cloud.toml: commission in basis points of the price without VAT."""
 
     commission_bp: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 500
-    payments: Annotated[str, msgspec.Meta(pattern="^(sandbox|none)$")] = "sandbox"
+    payments: Literal["none", "sandbox", "stripe"] = "none"
+
+
+class Stripe(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """[stripe] of cloud.toml: files that hold one key each, in the home unless their paths are absolute, and addresses."""
+
+    pay_page: Annotated[str, msgspec.Meta(pattern="^https?://[^#]+$")]
+    secret_key_file: str = "stripe.key"  # noqa: S105 - a name
+    webhook_secret_file: str = "stripe-webhook.key"  # noqa: S105 - a name
+    webhook_listen: Annotated[str, msgspec.Meta(pattern="^.+:[0-9]{1,5}$")] = "127.0.0.1:7445"
+    api: Annotated[str, msgspec.Meta(pattern="^https?://.+$")] = "https://api.stripe.com"
 
 
 class CloudConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -60,6 +76,7 @@ class CloudConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     names: Annotated[list[str], msgspec.Meta(min_length=1, max_length=20)]
     orders: Orders = Orders()
     money: Money = Money()
+    stripe: Stripe | None = None
 
     def settings(self) -> Settings:
         """Give what orders are decided by."""
@@ -86,7 +103,7 @@ class CloudHome:
         """The database file."""
         return self.path / "cloud.db"
 
-    def init(self, names: tuple[str, ...], currency: str, now: Instant) -> None:
+    def init(self, names: tuple[str, ...], currency: str, now: Instant, *, sandbox: bool = False) -> None:
         """Make a home: keys, certificate authority, settings. The platform root's key stays in it until it is taken away."""
         open_home(self.path, "cloud")
         if (self.path / "cloud.toml").exists():
@@ -107,7 +124,10 @@ class CloudHome:
         write_atomically(self.path / "platform.grant", seal(grant, root).signed)
         write_atomically(self.path / "token.secret", os.urandom(32))
         Authority.create(trust_domain, now).save(self.path)
-        write_atomically(self.path / "cloud.toml", _toml(names, currency, trust_domain).encode())
+        if sandbox:
+            Sandbox.create(self.path)
+        payments = "sandbox" if sandbox else "none"
+        write_atomically(self.path / "cloud.toml", _toml(names, currency, trust_domain, payments).encode())
 
     def config(self) -> CloudConfig:
         """Read cloud.toml; raises ConfigError naming the field."""
@@ -116,6 +136,39 @@ class CloudHome:
             raise ConfigError(path, "there is no cloud here; make one with: energyshare-cloud init --home " + str(self.path))
         make_private(self.path)
         return load_config(path, CloudConfig)
+
+    def gateway(self, config: CloudConfig) -> Gateway | None:
+        """Give the payment gateway that is set, if one is; raises ConfigError."""
+        match config.money.payments:
+            case "none":
+                return None
+            case "sandbox":
+                return self._sandbox()
+        try:
+            from cloud.payments.stripe_gateway import StripeGateway  # takes half a second to import
+        except ImportError:
+            raise ConfigError(self.path / "cloud.toml", "for payments by Stripe install energyshare[stripe]") from None
+        return StripeGateway(self.stripe(config), Currency(config.currency), system_now)
+
+    def stripe(self, config: CloudConfig) -> StripeSettings:
+        """Read how to reach Stripe; raises ConfigError when a key is missing."""
+        table = config.stripe
+        if table is None:
+            raise ConfigError(self.path / "cloud.toml", 'payments = "stripe" needs a table [stripe] with pay_page')
+        secret, webhook = self._secret(table.secret_key_file), self._secret(table.webhook_secret_file)
+        return StripeSettings(secret, webhook, table.webhook_listen, table.pay_page, table.api)
+
+    def _sandbox(self) -> Sandbox:
+        if not (self.path / SANDBOX_FILE).exists():
+            raise ConfigError(self.path / "cloud.toml", "only a cloud that was made with init --sandbox has a sandbox")
+        return Sandbox(self.path)
+
+    def _secret(self, name: str) -> str:
+        path = self.path / name
+        try:
+            return path.read_text().strip()
+        except (OSError, UnicodeDecodeError):
+            raise ConfigError(path, "a key of Stripe is expected in this file") from None
 
     def authority(self) -> Authority:
         """Load the certificate authority."""
@@ -134,7 +187,7 @@ class CloudHome:
         return (self.path / "token.secret").read_bytes()
 
 
-def _toml(names: tuple[str, ...], currency: str, trust_domain: str) -> str:
+def _toml(names: tuple[str, ...], currency: str, trust_domain: str, payments: str) -> str:
     quoted = ", ".join(f'"{name}"' for name in names)
     lines = [
         f'currency = "{currency}"',
@@ -146,6 +199,6 @@ def _toml(names: tuple[str, ...], currency: str, trust_domain: str) -> str:
         "",
         "[money]",
         f"commission_bp = {Money().commission_bp}",
-        f'payments = "{Money().payments}"',
+        f'payments = "{payments}"',
     ]
     return "\n".join(lines) + "\n"

@@ -17,6 +17,7 @@ import grpc
 
 from cloud import commands
 from cloud.bus.local import LocalBus
+from cloud.checkpoints import kept_checkpoints
 from cloud.config import CloudHome
 from cloud.gateway.accounts import Accounts
 from cloud.gateway.checks import Checks
@@ -26,6 +27,8 @@ from cloud.gateway.identity import Directory
 from cloud.gateway.operator import Operators
 from cloud.gateway.streams import TerminalStreams
 from cloud.gateway.tls import ServerCertificate
+from cloud.payments.payments import Payments
+from cloud.payments.running import kept_going
 from cloud.processor import Outcome, Processor
 from cloud.pump import Pump, system_now
 from cloud.store.database import incarnation_of, open_reader, open_writer
@@ -115,9 +118,11 @@ class Node:
             lambda terminal: bus.is_open(TerminalId(terminal)),
             lambda terminal: streams.revoke(TerminalId(terminal)),
         )
-        constant = Cloud(home.database, currency, root, home.token_secret())
+        gateway = home.gateway(config)
+        payments = Payments(gateway, pump.call, readers)
+        constant = Cloud(home.database, currency, root, home.token_secret(), gateway)
         operators = Operators(readers, pump.call, pump.instruct, facts, constant)
-        accounts = Accounts(directory, pump, readers, platform, currency, config.money.payments, pool)
+        accounts = Accounts(directory, pump, readers, platform, currency, payments, pool)
         certificate = ServerCertificate(authority, config.names, system_now)
 
         main = grpc.aio.server(options=SERVER_OPTIONS)
@@ -141,9 +146,12 @@ class Node:
             pump.start()
             for server in servers:
                 await server.start()
-            announce(Listening(stream_address, enrollment_address, socket))
             try:
-                yield
+                stripe = home.stripe(config) if config.money.payments == "stripe" else None
+                kept = kept_checkpoints(home.path, readers, platform, system_now)
+                async with kept_going(payments, stripe), kept:
+                    announce(Listening(stream_address, enrollment_address, socket))
+                    yield
             finally:
                 streams.close_all()
                 await asyncio.gather(*(server.stop(1.0) for server in servers))

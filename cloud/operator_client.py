@@ -29,7 +29,7 @@ from energyshare.v1 import operator_pb2_grpc
 from energyshare.values import Currency, OrderId
 from energyshare.wire import decode_strictly, seal
 
-ANSWER_WITHIN_S = {"Backup": 3_600.0, "CheckLedger": 600.0}
+ANSWER_WITHIN_S = {"Backup": 3_600.0, "CheckLedger": 600.0, "ReconcilePayments": 3_600.0}
 ANSWER_AT_ONCE_S = 60.0
 CONNECT_WITHIN_S = 1.0
 
@@ -69,7 +69,7 @@ async def ask_database(cloud: CloudHome, method: str, request: Message) -> Any:
     config = cloud.config()
     engine = open_writer(cloud.database)
     processor = Processor(engine, cloud.platform(), config.settings())
-    constant = Cloud(cloud.database, Currency(config.currency), cloud.root(), cloud.token_secret())
+    constant = Cloud(cloud.database, Currency(config.currency), cloud.root(), cloud.token_secret(), cloud.gateway(config))
     direct = Direct(Readers(open_reader(cloud.database)), constant, lambda item: processor.process([item], system_now()))
     try:
         return await direct.ask(method, request)

@@ -24,12 +24,13 @@ from cloud.domain.settings import Settings
 from cloud.restoring import merge_snapshot
 from cloud.sealing import PlatformKey, SealedStatements, seal_statements
 from cloud.store import tables
+from cloud.store.database import incarnation_of
 from cloud.store.rows import as_record, asset_changes, asset_row, charge_row, event_row, screening_row
 from cloud.store.unit import Unit
 from cloud.work import Inbound, Peer, WorkingSet
 from energyshare.errors import Reason, Rejected
 from energyshare.messages import Demand, Inventory, Message, RejectedMessage
-from energyshare.values import Digest, Instant, Number, OrderId, OrderState, ProviderId, TerminalId
+from energyshare.values import Digest, Instant, Kind, Number, OrderId, OrderState, ProviderId, TerminalId
 from energyshare.wire import Envelope, encode_envelope
 
 logger = logging.getLogger(__name__)
@@ -110,9 +111,11 @@ class Processor:
         self._online: frozenset[ProviderId] = frozenset()
         self._tariffs: dict[Digest, bytes] = {}
         self._recent: dict[OrderId, Order] = {}
+        self._chain = incarnation_of(engine)
         with engine.begin() as connection:
             unit = Unit(connection)
             self._suspended = unit.suspended_accounts()
+            self._commissions: Mapping[tuple[bytes, Kind], int] = unit.commissions()
             self._unread = unit.waiting_for(Wait.SERVICE_ACKNOWLEDGEMENT)
 
     def process(self, batch: Sequence[Item], now: Instant, *, fire_timers: bool = False) -> Outcome:
@@ -155,7 +158,7 @@ class Processor:
         with self._engine.begin() as connection:
             unit = Unit(connection)
             due = [row for row in unit.due(now, DUE_MAX) if only in (None, row.id)] if fire_timers else []
-            work = WorkingSet(unit, self._settings, online, self._tariffs, self._suspended)
+            work = WorkingSet(unit, self._settings, online, self._tariffs, self._suspended, self._commissions)
             messages = [item for item in batch if isinstance(item, Inbound)]
             also = [OrderId(row.id) for row in due] + self._named_without_message(batch)
             work.load(messages, also, self._recent)
@@ -164,8 +167,8 @@ class Processor:
                 step.take(item)
             for row in due:
                 step.fire(OrderId(row.id), TimerFired(row.wait, Instant(row.due)))
-            unit.save(work.changes)
-        self._online, self._suspended = work.online, work.suspended
+            unit.save(work.changes, self._chain)
+        self._online, self._suspended, self._commissions = work.online, work.suspended, work.commissions
         if len(self._tariffs) > TARIFFS_MAX:
             self._tariffs = {}
         self._remember(work.changes.orders)
@@ -205,7 +208,7 @@ class Processor:
                     work = WorkingSet(unit, self._settings, self._online, self._tariffs, self._suspended)
                     work.load([inbound], (), {})
                     _Step(work, outcome, self._platform, now).park(inbound, "saving failed")
-                    unit.save(work.changes)
+                    unit.save(work.changes, self._chain)
                 return outcome
             case [Command(reply=reply) | Instruction(reply=reply)]:
                 logger.exception("a command can't be processed")

@@ -1,13 +1,23 @@
-"""Signing what the platform states: charge records, rulings, and decisions taken on silence."""
+"""Signing what the platform states: charge records, rulings, decisions taken on silence, and checkpoints of the ledger."""
 
 from dataclasses import dataclass, replace
 
 from cloud.domain.order import RulingNotice, SettledNotice, Statements, StoredPart
-from energyshare.bodies import ChargeRecordBody, Part, PartHash, RulingBody, SilenceDecisionBody, Verified
+from energyshare.bodies import (
+    ChargeRecordBody,
+    Checkpoint,
+    CheckpointBody,
+    Part,
+    PartHash,
+    RulingBody,
+    SilenceDecisionBody,
+    Verified,
+)
+from energyshare.credentials import open_grant
 from energyshare.messages import Ruling, Settled
 from energyshare.signing import SigningKey
-from energyshare.values import PartKind
-from energyshare.wire import seal
+from energyshare.values import PartKind, PublicKey, Role
+from energyshare.wire import decode, encode, open_signed, seal
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +50,11 @@ class SealedStatements:
     def parts(self) -> tuple[StoredPart, ...]:
         """The parts to keep."""
         kinds = (
-            (PartKind.SILENCE_DECISION, self.silence),
-            (PartKind.RULING, self.ruling),
-            (PartKind.CHARGE_RECORD, self.charge),
+            (PartKind.SILENCE_DECISION, self.silence, 1 if self.ruling else 0),  # 1: it led to a ruling
+            (PartKind.RULING, self.ruling, 0),
+            (PartKind.CHARGE_RECORD, self.charge, 0),
         )
-        return tuple(StoredPart(kind, part.digest, part.signed) for kind, part in kinds if part)
+        return tuple(StoredPart(kind, part.digest, part.signed, number) for kind, part, number in kinds if part)
 
 
 def seal_statements(statements: Statements, platform: PlatformKey) -> SealedStatements:
@@ -55,3 +65,18 @@ def seal_statements(statements: Statements, platform: PlatformKey) -> SealedStat
     parts = (*statements.charge.parts, *(PartHash(kind, part.digest) for kind, part in led if part))
     charge = replace(statements.charge, parts=tuple(sorted(parts, key=lambda part: part.kind)))
     return SealedStatements(seal(charge, platform.key), silence, ruling, platform.grant)
+
+
+def seal_checkpoint(body: CheckpointBody, platform: PlatformKey) -> bytes:
+    """Sign a checkpoint; gives what its file holds."""
+    return encode(Checkpoint(seal(body, platform.key).signed, platform.grant))
+
+
+def open_checkpoint(data: bytes, root: PublicKey) -> CheckpointBody:
+    """Check the file of a checkpoint by the platform root.
+
+    Raises: Rejected as it is not whole, or not of this cloud.
+    """
+    file = decode(Checkpoint, data)
+    grant = open_grant(file.grant, root, Role.PLATFORM)
+    return open_signed(CheckpointBody, file.checkpoint, grant.body.public_key).body

@@ -33,6 +33,7 @@ from energyshare.values import (
     AccountId,
     AssetId,
     Digest,
+    Kind,
     Number,
     OrderId,
     PartKind,
@@ -79,6 +80,7 @@ class WorkingSet:
     online: frozenset[ProviderId]
     tariffs: dict[Digest, bytes]
     suspended: frozenset[bytes] = frozenset()
+    commissions: Mapping[tuple[bytes, Kind], int] = field(default_factory=dict)
     orders: dict[OrderId, Order] = field(default_factory=dict)
     parts: dict[bytes, list[StoredPart]] = field(default_factory=dict)
     nearby: Mapping[OrderId, tuple[AssetRecord, ...]] = field(default_factory=dict)
@@ -114,7 +116,7 @@ class WorkingSet:
         """Give what a decision on one message may look at."""
         order = self.orders.get(order_id)
         return Facts(
-            settings=self.settings,
+            settings=self._settings_for(order),
             nearby=tuple(self.assets.get(a.asset_id, a) for a in self.nearby.get(order_id, ())),
             tariffs=self.tariffs,
             online=self.online - self.suspended if self.suspended else self.online,
@@ -165,6 +167,13 @@ class WorkingSet:
         self.changes.asset_suspensions.append({"key": asset_id, "suspended": True})
         if asset_id in self.assets:
             self.assets[asset_id] = replace(self.assets[asset_id], is_suspended=True)
+
+    def _settings_for(self, order: Order | None) -> Settings:
+        """Give the settings with the commission that goes for an order's provider and kind."""
+        if not self.commissions or order is None or order.selected is None:
+            return self.settings
+        own = self.commissions.get((order.offer.provider_id, order.offer.kind))
+        return self.settings if own is None else replace(self.settings, commission_bp=own)
 
     def _billed(self, messages: Sequence[Inbound], due: Sequence[OrderId]) -> set[OrderId]:
         named = {m.order_id for m in messages if m.order_id in self.orders and _can_bill(self.orders[m.order_id], m.message)}

@@ -26,6 +26,7 @@ from energyshare.values import (
     EndCause,
     EnergyWh,
     Epoch,
+    Incarnation,
     Instant,
     Kind,
     Minor,
@@ -405,6 +406,33 @@ class RevocationBody:
     label: ClassVar[Label] = Label.REVOCATION
     grant_hash: Digest
     revoked_time: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerHead:
+    """The last batch of one chain of the ledger; `hash` covers all batches before it."""
+
+    chain_id: Incarnation
+    number: FromOne
+    hash: Digest
+    last_row: Number
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointBody:
+    label: ClassVar[Label] = Label.CHECKPOINT
+    checkpoint_time: Instant
+    heads: Annotated[tuple[LedgerHead, ...], Between(0, 1_000)]
+    transfers: Number
+    charge_records: Number
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint as its file holds it: two serialized Signed, of a CheckpointBody and of the grant of its key."""
+
+    checkpoint: SignedBytes
+    grant: SignedBytes
 
 
 @dataclass(frozen=True, slots=True)

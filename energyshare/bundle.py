@@ -174,10 +174,6 @@ class Parts:
         """Give the parts of a kind, in their order."""
         return tuple(self._by_kind.get(kind, ()))
 
-    def has(self, kind: PartKind) -> bool:
-        """Say whether there is a part of a kind."""
-        return kind in self._by_kind
-
     def require_expected(self, kind: Kind) -> None:
         """Raise unless each part can prove something about a bill of a kind."""
         for part in sorted(UNEXPECTED[kind] & self._by_kind.keys()):

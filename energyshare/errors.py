@@ -135,6 +135,10 @@ class Reason(StrEnum):
     IDENTITY_UNKNOWN = "IDENTITY_UNKNOWN"
     INCARNATION_CHANGED = "INCARNATION_CHANGED"
     NO_PAYMENT_GATEWAY = "NO_PAYMENT_GATEWAY"
+    WITHDRAWAL_NOT_COVERED = "WITHDRAWAL_NOT_COVERED"
+    PAYOUT_TOO_LARGE = "PAYOUT_TOO_LARGE"
+    PAYOUT_ACCOUNT = "PAYOUT_ACCOUNT"
+    PAYMENT_FAILED = "PAYMENT_FAILED"
     # the operator's commands
     PARTY_UNKNOWN = "PARTY_UNKNOWN"
     PARKED_UNKNOWN = "PARKED_UNKNOWN"
@@ -286,6 +290,22 @@ WORDS: Mapping[Reason, tuple[str, str]] = {
     Reason.IDENTITY_UNKNOWN: ("the cloud does not know this terminal", "enroll it at this cloud"),
     Reason.INCARNATION_CHANGED: ("the other side's journal is not the one that was known", "ask the operator"),
     Reason.NO_PAYMENT_GATEWAY: ("this cloud takes no payments", "ask the operator how to pay in"),
+    Reason.WITHDRAWAL_NOT_COVERED: (
+        "money goes back the way it came, and the payments that can be given back hold less",
+        "ask for less, or ask the operator",
+    ),
+    Reason.PAYOUT_TOO_LARGE: (
+        "less is payable to this provider by now",
+        "see what is with: energyshare-cloud statement NAME --role provider",
+    ),
+    Reason.PAYOUT_ACCOUNT: (
+        "nobody has said where this provider is paid",
+        "set it with: energyshare-cloud payment account PROVIDER ACCOUNT",
+    ),
+    Reason.PAYMENT_FAILED: (
+        "the payment gateway refused the payment; the money is where it was",
+        "look at what it said, then try again",
+    ),
     Reason.PARTY_UNKNOWN: (
         "no one party bears that name",
         "list them with: energyshare-cloud party list, or terminal list, and name a terminal by its id",

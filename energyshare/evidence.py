@@ -24,8 +24,9 @@ from energyshare.bundle import Parts, about, chain_of, read_bundle
 from energyshare.charging import Charge, Evidence, hold_of
 from energyshare.credentials import open_grant, open_issued, require_valid_at
 from energyshare.errors import Reason, Rejected
-from energyshare.finality import Outcome, Question, served, supplied
+from energyshare.finality import Outcome, served, supplied
 from energyshare.opening import Keys, Opened, open_all
+from energyshare.question import Question
 from energyshare.receipts import session_of
 from energyshare.signing import Label, digest
 from energyshare.tariff import TariffError, tariff_of

@@ -8,14 +8,12 @@ Source: DESIGN.md sections 4 and 6; docs/evidence.md; docs/adr/0008-corrections.
 
 from dataclasses import dataclass, replace
 
-from energyshare.amending import Agreed
 from energyshare.bodies import (
     ChargeRecordBody,
     EndConfirmationBody,
     EndReceiptBody,
     EndRefusalBody,
     EndRequestBody,
-    NotReturnedBody,
     RulingBody,
     SelectionBody,
     SettlementAnswerBody,
@@ -23,28 +21,13 @@ from energyshare.bodies import (
     SilenceDecisionBody,
     Verified,
 )
-from energyshare.charging import Charge, Evidence, best_basis, charge, is_within, lowered, service_charge
+from energyshare.charging import Charge, best_basis, charge, is_within, lowered, service_charge
+from energyshare.deposits import require_deposit
 from energyshare.errors import Reason, Rejected
-from energyshare.opening import Opened
+from energyshare.question import Question
 from energyshare.values import ChargeBasis, Digest, Instant, Kind, Minor, later, of_unix_s
 
 CLOCK_SLACK_S = 600  # how far the clocks of user, device and cloud may lie apart
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What a bill is checked with: its record, the one that it corrects if that is there, the session, all that was said."""
-
-    record: ChargeRecordBody
-    before: ChargeRecordBody | None
-    evidence: Evidence
-    agreed: Agreed
-    opened: Opened
-
-    @property
-    def is_ruled_again(self) -> bool:
-        """Say whether a ruling follows another one: what it is about was disputed of a settled bill."""
-        return self.before is not None and self.before.basis is ChargeBasis.RULING
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +47,7 @@ def supplied(asked: Question) -> Outcome:
     confirmed = _confirmed_total(asked)
     _require_silence(asked)
     basis = _require_basis(asked)
-    _require_deposit(asked)
+    require_deposit(asked)
     _require_start_time(asked)
     full = charge(asked.evidence, basis, asked.record.start_time)
     because = ("the provider asked for no more",) if confirmed is not None else ()
@@ -225,45 +208,6 @@ def _require_basis(asked: Question) -> ChargeBasis:
     if asked.record.basis not in (basis, ChargeBasis.RULING):
         raise Rejected(Reason.BILL_BASIS, basis=asked.record.basis.name, best=basis.name)
     return basis
-
-
-def _require_deposit(asked: Question) -> None:
-    """Raise unless what is claimed of the deposit follows from the provider's statement, or from a ruling on its claim."""
-    claimed = asked.record.deposit_claimed_minor
-    least, most = _claimable(asked)
-    if not least <= claimed <= min(most, asked.evidence.offer.asset.deposit_minor):
-        raise Rejected(Reason.BILL_HOLD, claimed=str(claimed), least=str(least), most=str(most))
-
-
-def _claimable(asked: Question) -> tuple[Minor, Minor]:
-    """Give the least and the most that may be claimed of the deposit."""
-    statement, before = asked.opened.maybe(NotReturnedBody), asked.before
-    if statement is not None and asked.evidence.end is None:
-        _require_overdue(asked, statement.body)
-        deposit = asked.evidence.offer.asset.deposit_minor
-        return (Minor(0) if _may_be_given_back(asked) else deposit), deposit
-    refusal, ruling = asked.opened.maybe(EndRefusalBody), asked.opened.maybe(RulingBody)
-    if refusal is None or ruling is None:
-        return Minor(0), Minor(0)
-    if before is not None and asked.is_ruled_again:
-        return Minor(0), before.deposit_claimed_minor
-    return ruling.body.charged_minor, min(ruling.body.charged_minor, refusal.body.claimed_minor)
-
-
-def _may_be_given_back(asked: Question) -> bool:
-    """Say whether a claimed deposit may have gone back: by a ruling, or by a late receipt that would bill more."""
-    if asked.record.corrects_hash is None:
-        return False
-    return asked.record.basis is ChargeBasis.RULING or asked.before is None or asked.before.deposit_claimed_minor > 0
-
-
-def _require_overdue(asked: Question, statement: NotReturnedBody) -> None:
-    """Raise unless the provider's statement is of a battery that silently stayed away past cap and grace."""
-    record, evidence = asked.record, asked.evidence
-    due = later(record.start_time, evidence.voucher.duration_s_max + evidence.offer.return_grace_s)
-    is_silent = asked.opened.maybe(SilenceDecisionBody) is not None
-    if statement.stated_time < due or not is_silent:
-        raise Rejected(Reason.NOT_OVERDUE)
 
 
 def _require_start_time(asked: Question) -> None:

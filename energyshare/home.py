@@ -23,6 +23,9 @@ PROGRAMS: Final = {
 }
 
 
+WANTED: Final = "lock.wanted"
+
+
 class WrongHome(EnergyShareError):
     """A home can't be used for what was asked; nothing in it changed."""
 
@@ -63,6 +66,39 @@ def lock_home_patiently(home: Path, within_s: float) -> Iterator[None]:
                     raise
                 time.sleep(0.1)
         yield
+
+
+@contextmanager
+def borrow_home(home: Path, within_s: float) -> Iterator[None]:
+    """Keep other processes from writing in a home; a program that only watches it gives it up for as long.
+
+    Raises: as lock_home, after the time when it is not given up.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(lock_home(home))
+        except Unavailable:
+            (home / WANTED).touch()
+            try:
+                held.enter_context(lock_home_patiently(home, within_s))
+            finally:
+                (home / WANTED).unlink(missing_ok=True)
+        yield
+
+
+def is_wanted(home: Path) -> bool:
+    """Say whether another program waits for a home."""
+    return (home / WANTED).exists()
+
+
+def is_free(home: Path) -> bool:
+    """Say whether nobody holds a home, and nobody waits for it."""
+    with (home / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return not is_wanted(home)
 
 
 def open_home(home: Path, role: str) -> None:

@@ -97,7 +97,8 @@ def _used(
     count = next((reading.body.number for reading in readings if reading.digest == named), 0)
     if named is not None and count == 0:
         raise Rejected(Reason.PART_MISSING)
-    if not all(_is_past(reading.body, end, request) for reading in readings[count:]):
+    later_ones = (reading.body for reading in readings[count:])
+    if not all(_is_past(one, end, request) or one.reading_time > record.settled_time for one in later_ones):
         raise Rejected(Reason.BILL_BASIS, left_out=f"readings after {count}")
     _require_counted(readings[:count], end)
     return readings[:count]

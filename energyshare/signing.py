@@ -45,6 +45,8 @@ class Label(StrEnum):
     SILENCE_DECISION = "energyshare/silence-decision/v1"
     RULING = "energyshare/ruling/v1"
     REVOCATION = "energyshare/revocation/v1"
+    LEDGER_BATCH = "energyshare/ledger-batch/v1"
+    CHECKPOINT = "energyshare/checkpoint/v1"
     TIME_STATEMENT = "energyshare/time-statement/v1"
     ENROLLMENT_PROOF = "energyshare/enrollment-proof/v1"
     DEVICE_ID = "energyshare/device-id/v1"

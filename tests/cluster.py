@@ -140,7 +140,7 @@ class Cluster:
 
     def make_cloud(self) -> None:
         """Make the cloud's home and start it."""
-        self.run("energyshare-cloud", "init", home="cloud", extra=["--name", "127.0.0.1"])
+        self.run("energyshare-cloud", "init", home="cloud", extra=["--name", "127.0.0.1", "--sandbox"])
         self._set(self.settings)
         self.start_cloud()
 

@@ -95,7 +95,7 @@ def test_a_return_that_comes_to_light_late_reverses_cap_and_deposit_when_it_is_d
 
 def test_an_offer_keeps_its_price_when_the_provider_raises_it(shop: Depot, alice: Person) -> None:
     cheap = alice.demand_offers(Kind.ENERGY)
-    dearer = deepcopy(DAY_TARIFF)
+    dearer: Any = deepcopy(DAY_TARIFF)
     dearer["elements"][0]["price_components"][0]["price"] = 50.00
     shop.configure(TERMS, tariffs=TARIFFS | {"day.json": dearer})
     assert int(shop.types("reload")["changed"]) == 3

@@ -184,7 +184,7 @@ def pay(path: Path, till: Till, amount: int) -> int | str:
     """Pay in with a terminal that is opened for this; gives what is available, or the error's kind."""
     journal = Journal(path)
     try:
-        return asyncio.run(AtTheTill(journal, till).top_up(Minor(amount)))
+        return asyncio.run(AtTheTill(journal, till).top_up(Minor(amount))).available_minor
     except (Unavailable, Rejected) as error:
         return type(error).__name__
     finally:

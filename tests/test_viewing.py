@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import click
@@ -20,7 +21,7 @@ from rich.console import Console, RenderableType
 
 from cloud.cli import main as cloud_program
 from energyshare.errors import Reason, Rejected, Unavailable
-from energyshare.home import lock_home
+from energyshare.home import borrow_home, is_free, is_wanted, lock_home
 from energyshare.program import Program
 from energyshare.values import Instant, later
 from terminals.device.cli import program as device_program
@@ -35,6 +36,7 @@ from terminals.user.overview import OrderView, view_facts, view_of
 from terminals.user.screen import screen
 from terminals.user.terminal import UserTerminal
 from terminals.user.watching import Connection, Printed, watch, watched
+from tests.cluster import until
 from tests.device.world import ISSUER
 from tests.journals import LOCK, WORKER, Customer, enrolled_home, fill_provider
 from tests.terminals_world import NOW, OUTLET, PROVIDER
@@ -278,13 +280,28 @@ def test_without_a_screen_only_what_is_new_is_printed(customer: Customer) -> Non
 
 def test_a_home_in_use_is_watched_without_connecting(customer: Customer, capsys: pytest.CaptureFixture[str]) -> None:
     with lock_home(customer.home), ExitStack() as held:
-        me, can_write = viewing._opened(held, customer.home, offline=False)
+        me, can_write = viewing._opened(held, customer.home)
         assert (can_write, len(me.orders())) == (False, 9)
     assert "is in use by" in capsys.readouterr().err
     with ExitStack() as held:
-        assert viewing._opened(held, customer.home, offline=False)[1]
-    with ExitStack() as held:
-        assert not viewing._opened(held, customer.home, offline=True)[1]
+        assert viewing._opened(held, customer.home)[1]
+
+
+def test_a_home_that_is_watched_is_given_up_to_one_who_wants_it(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with lock_home(home):
+        assert (is_wanted(home), is_free(home)) == (False, False)
+        borrower = Thread(target=_borrow, args=(home,))
+        borrower.start()
+        until("the wish", lambda: is_wanted(home))
+    borrower.join(5)
+    assert (home / "borrowed").exists()
+    assert (is_wanted(home), is_free(home)) == (False, True)
+
+
+def _borrow(home: Path) -> None:
+    with borrow_home(home, 5):
+        (home / "borrowed").touch()
 
 
 class Line(UserTerminal):

@@ -158,6 +158,7 @@ def test_every_signed_body_has_a_label_of_its_own() -> None:
     assert len(set(labels)) == len(labels)
     assert set(Label) - set(labels) == {
         Label.TARIFF,
+        Label.LEDGER_BATCH,
         Label.DEVICE_ID,
         Label.ASSET_ID,
         Label.JOIN_TOKEN,

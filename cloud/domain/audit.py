@@ -16,6 +16,10 @@ USER, PROVIDER, OWED, ESCROW = "user:", "provider:", "receivable:", "escrow:"
 POSTED, PENDING, POST_PENDING, VOID_PENDING = (Flag.POSTED,), (Flag.PENDING,), (Flag.POST_PENDING,), (Flag.VOID_PENDING,)
 ROUTES: Mapping[str, tuple[tuple[Flag, ...], tuple[str, ...], str]] = {
     "TOP_UP": (POSTED, (ledger.FUNDING,), USER),
+    "WITHDRAWAL": (POSTED, (USER,), ledger.FUNDING),
+    "WITHDRAWAL_BACK": (POSTED, (ledger.FUNDING,), USER),
+    "PAYOUT": (POSTED, (PROVIDER,), ledger.FUNDING),
+    "PAYOUT_BACK": (POSTED, (ledger.FUNDING,), PROVIDER),
     "HOLD": (PENDING, (USER, PROVIDER), ESCROW),
     "RELEASE": (VOID_PENDING, (USER, PROVIDER), ESCROW),
     "CHARGE": (POST_PENDING, (USER,), ESCROW),
@@ -30,6 +34,8 @@ ROUTES: Mapping[str, tuple[tuple[Flag, ...], tuple[str, ...], str]] = {
     "REFUND": (POSTED, (ESCROW,), USER),
 }
 """How each reason moves money: its flags, and what debit and credit begin with."""
+PAYMENTS = ("top-up/", "out/")
+"""What the ids of transfers of no order begin with."""
 PAID = {"CHARGE": 1, "RECEIVABLE": 1, "REFUND": -1}
 """What of these a user pays for an order."""
 
@@ -55,7 +61,7 @@ class Charges:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What a check found; `fault` is empty when all laws hold."""
+    """What a check found; `fault` is empty when all laws hold, `batches` counts those of the chains over the rows."""
 
     fault: str
     transfers: int
@@ -64,9 +70,11 @@ class Audit:
     debits_minor: int
     credits_minor: int
     held_minor: int
+    batches: int = 0
 
 
 UNCHARGED = Charges(0, 0, 0)
+UNREAD = Audit("", 0, 0, 0, 0, 0, 0)
 
 
 @dataclass(slots=True)
@@ -150,7 +158,7 @@ def _is_routed(transfer: Transfer) -> bool:
         and transfer.debit.startswith(debits)
         and transfer.credit.startswith(credit)
         and escrows == own
-        and transfer.id.startswith("top-up/" if order_id is None else f"{id_text(order_id)}/")
+        and transfer.id.startswith(PAYMENTS if order_id is None else f"{id_text(order_id)}/")
     )
 
 

@@ -122,6 +122,13 @@ def record_readings(order: Order, message: ReadingsReported, sender: Sender, fac
     )
 
 
+def record_late_readings(order: Order, message: ReadingsReported, sender: Sender, facts: Facts, now: Instant) -> Decision:
+    """Append readings of a session that was billed without its end, for the end receipt that may follow."""
+    if order.supply is None or order.end_hash is not None:
+        return Decision(order, "came late")
+    return record_readings(order, message, sender, facts, now)
+
+
 def begin(
     order: Order, start: OpenedStart, grant: Verified[GrantBody], settings: Settings, now: Instant
 ) -> tuple[Order, tuple[StoredPart, ...]]:

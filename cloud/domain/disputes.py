@@ -5,7 +5,7 @@ from dataclasses import replace
 from cloud.domain import ledger
 from cloud.domain.inbound import RulingMade
 from cloud.domain.order import Billed, Decision, Disputed, Facts, Order, Send, Sender, Side, Timer, Wait
-from cloud.domain.settling import correct, rebilled
+from cloud.domain.settling import correct, rate_of, rebilled
 from energyshare.bodies import RulingBody, SilenceDecisionBody
 from energyshare.errors import Reason, Rejected
 from energyshare.messages import Dispute
@@ -95,7 +95,7 @@ def _earned_of(order: Order, disputed: Minor, facts: Facts) -> Minor:
     assert facts.billing is not None
     incl_vat, deposit = _totals(bill, Disputed(Side.USER, disputed, is_settled=True, reason=""), Minor(0))
     left = rebilled(order, facts.billing, incl_vat)
-    bp = facts.settings.commission_bp
+    bp = rate_of(bill, facts)
     before = ledger.divide(bill.excl_vat_minor, bill.incl_vat_minor, bill.deposit_claimed_minor, bp)
     after = ledger.divide(left.excl_vat_minor, left.incl_vat_minor, deposit, bp)
     return Minor(max(0, before.provider_minor - after.provider_minor))

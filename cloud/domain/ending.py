@@ -171,8 +171,10 @@ def _late_end(order: Order, end: OpenedEnd, grant: Verified[GrantBody] | None, f
         return _kept(order, "an end receipt dated after the bill is kept", parts, now)
     billing = replace(facts.billing, evidence=replace(facts.billing.evidence, end=end.receipt.body))
     charged = charge_on_evidence(ended, replace(facts, billing=billing))
+    is_damaged = any(part.kind is PartKind.END_REFUSAL for part in facts.billing.parts)
+    claimed = order.bill.deposit_claimed_minor if is_damaged else Minor(0)  # what was ruled of a damage is owed all the same
     if charged.incl_vat_minor <= order.bill.incl_vat_minor:
-        return correct(ended, charged, replace(facts, billing=billing), now, parts=parts, deposit_claimed=Minor(0))
+        return correct(ended, charged, replace(facts, billing=billing), now, parts=parts, deposit_claimed=claimed)
     if not order.bill.deposit_claimed_minor:
         return _kept(order, "an end receipt that would bill more is kept", parts, now)
     as_billed = charge_on_evidence(order, facts, order.bill.evidence_basis)

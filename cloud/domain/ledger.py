@@ -263,3 +263,21 @@ def collect(step: TransferId, order: OrderId | None, account: AccountId, amount:
     """Pay what a user owes from its wallet."""
     user, owed = user_account(account), receivable_account(account)
     return Transfer(step, order, now, user, owed, amount, Flag.POSTED, "COLLECTION")
+
+
+@dataclass(frozen=True, slots=True)
+class Earned:
+    """What a provider has of one order, minor units: earned long enough ago, earned in all less what went back, and held."""
+
+    matured_minor: int
+    net_minor: int
+    held_minor: int
+
+
+def payable(orders: Iterable[Earned], elsewhere_minor: int) -> Minor:
+    """Give what a provider can be paid: of each order no more than has matured and is neither taken back nor held.
+
+    `elsewhere_minor` is what moved without an order, as payouts, above zero for money in.
+    """
+    due = sum(min(order.matured_minor, order.net_minor - order.held_minor) for order in orders)
+    return Minor(max(0, due + elsewhere_minor))

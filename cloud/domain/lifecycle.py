@@ -168,7 +168,7 @@ def _billed(state: OrderState) -> Mapping[type, Entry]:
     return {
         **_OVER,
         StartReported: Effect(delivery.confirm_same_start, (state,)),
-        ReadingsReported: STALE,
+        ReadingsReported: Effect(delivery.record_late_readings, (state,)),
         EndRequested: Effect(ending.end_after_the_end, (state,)),
         EndReported: Effect(ending.end_after_the_end, (state,)),
         EndConfirmedBy: STALE,

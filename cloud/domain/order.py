@@ -166,7 +166,8 @@ class Work:
 class Billed:
     """The latest charge record of an order; `number` counts them, `digest` is empty until the platform has signed it.
 
-    `evidence_basis` is what the price rests on, also where a ruling changed it.
+    `evidence_basis` is what the price rests on, also where a ruling changed it. Corrections divide at the same
+    `commission_bp`; bills from before it was kept have none.
     """
 
     number: int
@@ -176,6 +177,7 @@ class Billed:
     incl_vat_minor: Minor
     deposit_claimed_minor: Minor
     settled: Instant
+    commission_bp: int | None = None
 
     @property
     def total_minor(self) -> Minor:

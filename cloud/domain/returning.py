@@ -6,7 +6,7 @@ from cloud.domain.order import Decision, Facts, Order, Sender, StoredPart, Timer
 from cloud.domain.settling import correct, settle
 from cloud.domain.silence import silence_of
 from energyshare.errors import Reason, Rejected
-from energyshare.values import ChargeBasis, Instant, PartKind
+from energyshare.values import ChargeBasis, Instant, PartKind, later
 
 
 def state_not_returned(order: Order, message: NotReturnedStated, sender: Sender, facts: Facts, now: Instant) -> Decision:
@@ -29,6 +29,8 @@ def _overdue(order: Order, stated: Instant, now: Instant) -> Timer:
     timer = order.timer
     if timer is None or order.is_unsecured or timer.wait not in (Wait.RETURN, Wait.NOT_RETURNED):
         raise Rejected(Reason.NOT_OVERDUE)
-    if timer.wait is Wait.RETURN and min(stated, now) < timer.due:
-        raise Rejected(Reason.NOT_OVERDUE, due=str(timer.due))
+    assert order.supply is not None
+    due = later(order.supply.started, order.offer.duration_s_max + order.offer.return_grace_s)
+    if stated < due or (timer.wait is Wait.RETURN and now < timer.due):
+        raise Rejected(Reason.NOT_OVERDUE, due=str(due))
     return timer

@@ -57,7 +57,8 @@ def settle(
 ) -> Decision:
     """Bill an order for the first time, pay it from its hold, and free its asset."""
     assert facts.billing is not None
-    shares = _shares(charged, deposit_claimed, facts)
+    commission_bp = facts.settings.commission_bp
+    shares = _shares(charged, deposit_claimed, commission_bp)
     held = rest.amount_minor if rest else Minor(0)
     assert shares.total_minor + held <= order.agreed_hold_minor, (order.id, charged)
     settled = replace(
@@ -65,7 +66,7 @@ def settle(
         total_minor=shares.total_minor,
         hold_minor=held,
         attempts=order.attempts + bool(held),
-        bill=_billed(1, charged, charged.basis, deposit_claimed, now),
+        bill=_billed(1, charged, charged.basis, deposit_claimed, now, commission_bp),
         dispute=rest.dispute if rest else None,
     )
     record = _record(settled, charged, (*facts.billing.parts, *parts), facts.billing, now, deposit_claimed, None)
@@ -94,14 +95,15 @@ def correct(
     """Replace an order's bill by another one and move the difference; nothing stays held or disputed."""
     assert facts.billing is not None
     assert order.bill is not None
-    shares = _shares(charged, deposit_claimed, facts)
+    commission_bp = rate_of(order.bill, facts)
+    shares = _shares(charged, deposit_claimed, commission_bp)
     basis = order.bill.evidence_basis if ruling else charged.basis
     since = order.bill.settled if ruling else now  # a ruling gives no more time to dispute
     settled = replace(
         order.to(OrderState.SETTLED, None),
         total_minor=shares.total_minor,
         hold_minor=Minor(0),
-        bill=_billed(order.bill.number + 1, charged, basis, deposit_claimed, since),
+        bill=_billed(order.bill.number + 1, charged, basis, deposit_claimed, since, commission_bp),
         dispute=None,
     )
     record = _record(settled, charged, (*facts.billing.parts, *parts), facts.billing, now, deposit_claimed, order.bill.digest)
@@ -111,7 +113,7 @@ def correct(
         _correction_note(charged, shares, order.bill),
         (*ruled, *_told(settled, facts.billing, parts)),
         parts,
-        _moved(order, shares - _shares_of(order.bill, facts), now),
+        _moved(order, shares - _shares_of(order.bill, commission_bp), now),
         statements=Statements(record, silence, ruling),
     )
 
@@ -149,12 +151,17 @@ def until_the_end(evidence: Evidence, order: Order) -> Evidence:
     return replace(evidence, readings=tuple(r for r in evidence.readings if r.elapsed_s <= until_s))
 
 
-def _shares(charged: Charge, deposit_claimed: Minor, facts: Facts) -> Shares:
-    return ledger.divide(charged.excl_vat_minor, charged.incl_vat_minor, deposit_claimed, facts.settings.commission_bp)
+def rate_of(bill: Billed, facts: Facts) -> int:
+    """Give the commission at which a bill was divided, in basis points."""
+    return facts.settings.commission_bp if bill.commission_bp is None else bill.commission_bp
 
 
-def _shares_of(bill: Billed, facts: Facts) -> Shares:
-    return ledger.divide(bill.excl_vat_minor, bill.incl_vat_minor, bill.deposit_claimed_minor, facts.settings.commission_bp)
+def _shares(charged: Charge, deposit_claimed: Minor, commission_bp: int) -> Shares:
+    return ledger.divide(charged.excl_vat_minor, charged.incl_vat_minor, deposit_claimed, commission_bp)
+
+
+def _shares_of(bill: Billed, commission_bp: int) -> Shares:
+    return ledger.divide(bill.excl_vat_minor, bill.incl_vat_minor, bill.deposit_claimed_minor, commission_bp)
 
 
 def _paid(order: Order, shares: Shares, now: Instant) -> tuple[Transfer, ...]:
@@ -196,8 +203,10 @@ def _moved(order: Order, difference: Shares, now: Instant) -> tuple[Transfer, ..
     return (*ended, *out, *((ledger.refund(order.id, number, order.account_id, Minor(lost), now),) if lost > 0 else ()))
 
 
-def _billed(number: int, charged: Charge, basis: ChargeBasis, deposit_claimed: Minor, now: Instant) -> Billed:
-    return Billed(number, UNSIGNED, basis, charged.excl_vat_minor, charged.incl_vat_minor, deposit_claimed, now)
+def _billed(
+    number: int, charged: Charge, basis: ChargeBasis, deposit_claimed: Minor, now: Instant, commission_bp: int
+) -> Billed:
+    return Billed(number, UNSIGNED, basis, charged.excl_vat_minor, charged.incl_vat_minor, deposit_claimed, now, commission_bp)
 
 
 def _record(
@@ -243,6 +252,8 @@ def _part_hashes(order: Order, parts: tuple[StoredPart, ...], evidence: Evidence
     def is_used(part: StoredPart) -> bool:
         if part.kind is PartKind.READING:
             return part.number == len(evidence.readings)
+        if part.kind is PartKind.SILENCE_DECISION and part.number:
+            return False  # it led to a ruling, which is named instead
         return part.kind not in RULED_OUT and part.digest == chosen.get(part.kind, part.digest)
 
     return tuple(PartHash(p.kind, p.digest) for p in sorted(filter(is_used, parts), key=lambda p: p.kind))

@@ -7,10 +7,11 @@ from typing import Any, cast
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from cloud import commands
 from cloud.domain import ledger
+from cloud.domain.funds import PaymentState
 from cloud.gateway.identity import Authenticated, Directory
 from cloud.greeting import ACCOUNT_PAGE, account_orders
+from cloud.payments.payments import Payments
 from cloud.pump import Pump, system_now
 from cloud.sealing import PlatformKey
 from cloud.store.people import Movement, balance_of_account, movements
@@ -21,7 +22,7 @@ from energyshare.rpc_errors import refusing
 from energyshare.v1 import account_pb2 as pb
 from energyshare.v1 import account_pb2_grpc
 from energyshare.v1.stream_pb2 import SnapshotOrder
-from energyshare.values import Currency, DeviceId, Minor, Nonce, ProviderId, RequestId
+from energyshare.values import AccountId, Currency, DeviceId, Minor, Money, Nonce, ProviderId, RequestId
 from energyshare.wire import seal, to_proto
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -37,7 +38,7 @@ class Accounts(account_pb2_grpc.AccountServiceServicer):
         readers: Readers,
         platform: PlatformKey,
         currency: Currency,
-        payments: str,
+        payments: Payments,
         pool: ThreadPoolExecutor,
     ) -> None:
         self._directory = directory
@@ -53,9 +54,8 @@ class Accounts(account_pb2_grpc.AccountServiceServicer):
         """Tell the balance and the latest movements."""
         caller = self._directory.authenticate(context, system_now())
         account = _account_of(caller)
-        loop = asyncio.get_running_loop()
-        balance = await loop.run_in_executor(self._pool, balance_of_account, self._readers, account)
-        latest = await loop.run_in_executor(self._pool, movements, self._readers, account)
+        balance = await self._balance(account)
+        latest = await asyncio.get_running_loop().run_in_executor(self._pool, movements, self._readers, account)
         return pb.GetWalletResponse(
             currency=self._currency,
             available_minor=balance.available_minor,
@@ -65,17 +65,22 @@ class Accounts(account_pb2_grpc.AccountServiceServicer):
 
     @refusing
     async def TopUp(self, request: pb.TopUpRequest, context: Context) -> pb.TopUpResponse:
-        """Pay in through the sandbox, once per request id."""
+        """Pay in, once per request id."""
         caller = self._directory.authenticate(context, system_now())
-        if caller.peer.role != "user":
-            raise Rejected(Reason.WRONG_ROLE)
-        if self._payments != "sandbox":
-            raise Rejected(Reason.NO_PAYMENT_GATEWAY)
-        if len(request.request_id) != 16:
-            raise Rejected(Reason.MALFORMED, field="request_id", problem="must be 16 bytes")
-        paid = (RequestId(request.request_id), Minor(request.amount_minor), Currency(request.currency))
-        balance = await self._pump.call(lambda work, now: commands.top_up(work, caller.peer.account_id, *paid, now))
-        return pb.TopUpResponse(available_minor=balance.available_minor)
+        payment, pay_url = await self._payments.top_up(*_asked_for(caller, request))
+        if payment.state is PaymentState.FAILED:
+            raise Rejected(Reason.PAYMENT_FAILED, gateway=payment.problem)
+        balance = await self._balance(_account_of(caller))
+        return pb.TopUpResponse(available_minor=balance.available_minor, state=payment.state, pay_url=pay_url)
+
+    @refusing
+    async def Withdraw(self, request: pb.WithdrawRequest, context: Context) -> pb.WithdrawResponse:
+        """Take money out, once per request id."""
+        caller = self._directory.authenticate(context, system_now())
+        payments = await self._payments.withdraw(*_asked_for(caller, request))
+        balance = await self._balance(_account_of(caller))
+        parts = [pb.WithdrawalPart(amount_minor=p.amount_minor, state=p.state, problem=p.problem) for p in payments]
+        return pb.WithdrawResponse(available_minor=balance.available_minor, parts=parts)
 
     @refusing
     async def StateTime(self, request: pb.StateTimeRequest, context: Context) -> pb.StateTimeResponse:
@@ -100,6 +105,22 @@ class Accounts(account_pb2_grpc.AccountServiceServicer):
         return pb.ListAccountOrdersResponse(
             orders=[cast(SnapshotOrder, to_proto(order)) for order in found], next_page_token=following
         )
+
+    async def _balance(self, account: ledger.LedgerAccount) -> ledger.Balance:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, balance_of_account, self._readers, account)
+
+
+def _asked_for(caller: Authenticated, request: pb.TopUpRequest | pb.WithdrawRequest) -> tuple[AccountId, RequestId, Money]:
+    """Read whose money is to move, and how much.
+
+    Raises: Rejected with WRONG_ROLE or MALFORMED.
+    """
+    if caller.peer.role != "user":
+        raise Rejected(Reason.WRONG_ROLE)
+    if len(request.request_id) != 16:
+        raise Rejected(Reason.MALFORMED, field="request_id", problem="must be 16 bytes")
+    paid = Money(Currency(request.currency), Minor(request.amount_minor))
+    return caller.peer.account_id, RequestId(request.request_id), paid
 
 
 def _account_of(caller: Authenticated) -> ledger.LedgerAccount:

@@ -10,6 +10,7 @@ import grpc
 
 from cloud.domain.inbound import OrderMessage
 from cloud.gateway.checks import Checks
+from cloud.payments.gateway import Gateway
 from cloud.store.readers import Readers
 from cloud.work import Peer, WorkingSet
 from energyshare.errors import Reason, Rejected
@@ -53,12 +54,13 @@ class NodeFacts:
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """What stays the same while a node runs. `secret` is what join tokens are derived from."""
+    """What stays the same while a node runs. `secret` is what join tokens are derived from; no gateway, no payments."""
 
     database: Path
     currency: Currency
     root: PublicKey
     secret: bytes
+    gateway: Gateway | None = None
 
 
 class Desk:

@@ -8,6 +8,7 @@ from typing import Any
 
 from cloud.gateway.desk import Context, page
 from cloud.gateway.operator_acts import OperatorActs
+from cloud.gateway.operator_ledger import OperatorLedger
 from cloud.gateway.operator_pages import (
     act_row,
     alert_row,
@@ -20,6 +21,7 @@ from cloud.gateway.operator_pages import (
     party_summary,
     time_of,
 )
+from cloud.gateway.operator_payments import OperatorPayments
 from cloud.pump import system_now
 from cloud.store import people, watch
 from cloud.store.dossier import disputes, dossier
@@ -33,8 +35,8 @@ from energyshare.values import DAY_S, OrderState, later
 ALERTS_WITHIN_S = 7 * DAY_S  # of those, the status speaks
 
 
-class Operators(OperatorActs, operator_pb2_grpc.OperatorServiceServicer):
-    """The operator's commands: those that read are here, those that write in OperatorActs."""
+class Operators(OperatorActs, OperatorLedger, OperatorPayments, operator_pb2_grpc.OperatorServiceServicer):
+    """The operator's commands: those that read are here, those that write in OperatorActs, the ledger and payments apart."""
 
     @refusing
     async def ListOrders(self, request: pb.ListOrdersRequest, context: Context) -> pb.ListOrdersResponse:
@@ -106,21 +108,6 @@ class Operators(OperatorActs, operator_pb2_grpc.OperatorServiceServicer):
         since = instant_of(request.since_time)
         rows = await self._read(lambda: watch.acts(self._readers, since, page(request.page_size)))
         return pb.ListActsResponse(acts=[act_row(row) for row in rows])
-
-    @refusing
-    async def CheckLedger(self, request: pb.CheckLedgerRequest, context: Context) -> pb.CheckLedgerResponse:
-        """Check the ledger's laws over its whole history."""
-        found = await self._read(lambda: people.check_ledger(self._readers))
-        return pb.CheckLedgerResponse(
-            fault=found.fault,
-            transfers=found.transfers,
-            accounts=found.accounts,
-            charge_records=found.charge_records,
-            debits_minor=found.debits_minor,
-            credits_minor=found.credits_minor,
-            held_minor=found.held_minor,
-            currency=self._cloud.currency,
-        )
 
     @refusing
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:

@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Table, and_, func, or_, select
 
-from cloud.domain.audit import UNCHARGED, Audit, Charges, OrderFacts, audit
+from cloud.domain.audit import UNCHARGED, UNREAD, Audit, Charges, OrderFacts, audit
 from cloud.domain.ledger import Balance, Flag, LedgerAccount
 from cloud.store import tables as t
+from cloud.store.chain import check_chains
 from cloud.store.readers import Readers
 from cloud.store.rows import balance_of, transfer_of
+from energyshare.bodies import CheckpointBody
 from energyshare.values import Instant, OrderId, OrderState
 
 MOVEMENTS_MAX = 20
@@ -173,15 +175,19 @@ def pending_grants(readers: Readers) -> Sequence[Any]:
     return readers.rows(select(c.grant_body, c.name).where(c.grant_body.is_not(None), c.grant_signed.is_(None)))
 
 
-def check_ledger(readers: Readers) -> Audit:
-    """Check the ledger's laws over its whole history, in one snapshot of the database."""
+def check_ledger(readers: Readers, checkpoints: Sequence[CheckpointBody] = ()) -> Audit:
+    """Check that no row of the ledger was touched, then its laws, over its whole history, in one snapshot of the database."""
     with readers.snapshot() as read:
-        o = t.orders.c
-        orders = {
-            row.id: OrderFacts(OrderState(row.state), row.hold_minor) for row in read(select(o.id, o.state, o.hold_minor))
-        }
-        kept = {row.account: balance_of(row) for row in read(select(t.balances))}
-        return audit(_transfers(read), kept, orders, _charges(read(select(t.charge_records))))
+        verdict = check_chains(read, checkpoints)
+        found = UNREAD if verdict.fault else _check_laws(read)
+    return replace(found, fault=verdict.fault or found.fault, batches=verdict.batches)
+
+
+def _check_laws(read: Any) -> Audit:
+    o = t.orders.c
+    orders = {row.id: OrderFacts(OrderState(row.state), row.hold_minor) for row in read(select(o.id, o.state, o.hold_minor))}
+    kept = {row.account: balance_of(row) for row in read(select(t.balances))}
+    return audit(_transfers(read), kept, orders, _charges(read(select(t.charge_records))))
 
 
 def _charges(rows: Iterable[Any]) -> dict[bytes, Charges]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from cloud.domain.checkpoint import Batch
 from cloud.domain.ledger import Balance, Flag, LedgerAccount, Transfer, TransferId
 from cloud.domain.order import (
     Authorization,
@@ -35,6 +36,7 @@ from energyshare.values import (
     DurationS,
     EnergyWh,
     Epoch,
+    Incarnation,
     Instant,
     Kind,
     Metres,
@@ -335,6 +337,34 @@ def transfer_of(row: Any) -> Transfer:
         row.reason,
         row.hold_id,
         Minor(row.hold_minor),
+    )
+
+
+def batch_row(batch: Batch) -> dict[str, Any]:
+    """Give the row of a batch of the ledger."""
+    return {
+        "chain_id": batch.chain,
+        "number": batch.number,
+        "previous": batch.previous,
+        "hash": batch.hash,
+        "first_row": batch.first_row,
+        "last_row": batch.last_row,
+        "marks": batch.marks,
+        "records": batch.records,
+    }
+
+
+def batch_of(row: Any) -> Batch:
+    """Build a batch of the ledger from its row."""
+    return Batch(
+        Incarnation(row.chain_id),
+        row.number,
+        Digest(row.previous),
+        Digest(row.hash),
+        row.first_row,
+        row.last_row,
+        row.marks,
+        row.records,
     )
 
 

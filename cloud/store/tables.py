@@ -1,7 +1,7 @@
 """The tables. Instants are Unix microseconds, amounts minor units, ids 16 bytes; migrations/ makes them.
 
-Mutable rows are orders, participants, offers, assets, terminals, balances, tokens and waiting envelopes; every other table is
-append-only. The signed parts are kept as they came.
+Mutable rows are orders, participants, offers, assets, terminals, balances, commissions, tokens and waiting envelopes; every
+other table is append-only. The signed parts are kept as they came.
 """
 
 from sqlalchemy import (
@@ -272,6 +272,28 @@ charge_records = Table(
     _number("deposit_claimed_minor"),
     _hash("corrects", nullable=True),
     _number("at"),
+)
+
+ledger_batches = Table(
+    "ledger_batches",
+    metadata,
+    _id("chain_id", primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    _hash("previous"),
+    _hash("hash"),
+    _number("first_row"),
+    _number("last_row"),
+    Column("marks", LargeBinary, nullable=False),
+    Column("records", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+commissions = Table(
+    "commissions",
+    metadata,
+    _id("account_id", primary_key=True),
+    Column("kind", Integer, primary_key=True),
+    Column("commission_bp", Integer, nullable=False),
 )
 
 parked = Table(

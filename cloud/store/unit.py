@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, func, literal_column, select, update
 
+from cloud.domain.checkpoint import START, next_batch
 from cloud.domain.ledger import Balance, LedgerAccount
 from cloud.domain.order import Order, StoredPart, Wait
 from cloud.domain.screening import AssetRecord
@@ -21,6 +22,7 @@ from cloud.store.rows import (
     asset_of,
     balance_of,
     balance_row,
+    batch_row,
     offer_row,
     order_changes,
     order_of,
@@ -30,7 +32,18 @@ from cloud.store.rows import (
     participant_row,
 )
 from energyshare.messages import Demand
-from energyshare.values import AccountId, AssetId, AssetState, Digest, Instant, OrderId, OrderState, TerminalId
+from energyshare.values import (
+    AccountId,
+    AssetId,
+    AssetState,
+    Digest,
+    Incarnation,
+    Instant,
+    Kind,
+    OrderId,
+    OrderState,
+    TerminalId,
+)
 
 OPEN_STATES: list[Any] = [
     literal_column(str(int(s)))
@@ -69,6 +82,15 @@ _DUE = (
     .limit(bindparam("most"))
 )
 
+_HEAD = Lookup(
+    select(tables.ledger_batches.c.number, tables.ledger_batches.c.hash)
+    .order_by(tables.ledger_batches.c.number.desc())
+    .limit(literal_column("1"))
+    .offset(literal_column("0")),
+    tables.ledger_batches.c.chain_id,
+)
+_LAST_ROW = "SELECT coalesce(max(row), 0) FROM transfers"
+
 _UPDATE_ORDERS = Update(tables.orders, key="id")
 _UPDATE_PARTICIPANTS = Update(tables.participants, key="order_id", key_terminal="terminal_id")
 _UPDATE_OFFERS = Update(tables.offers, key="order_id", key_digest="digest")
@@ -77,6 +99,7 @@ _UPDATE_BALANCES = Update(tables.balances, key="account")
 _UPDATE_TERMINALS = Update(tables.terminals, key="id")
 _UPDATE_TOKENS = Update(tables.join_tokens, key="hash")
 _DELETE_ENVELOPES = DeleteUpTo(tables.envelopes, "number", key_terminal="terminal_id", key="order_id")
+_TRANSFERS, _RECORDS = tables.transfers.name, tables.charge_records.name
 _INSERTS = {table.name: Insert(table) for table in tables.metadata.sorted_tables}
 
 
@@ -206,6 +229,11 @@ class Unit:
         a = tables.accounts.c
         return frozenset(row.id for row in self._connection.execute(select(a.id).where(a.suspended)))
 
+    def commissions(self) -> dict[tuple[bytes, Kind], int]:
+        """Give the commissions that differ from the cloud's, in basis points by provider and kind."""
+        rows = self._connection.execute(select(tables.commissions))
+        return {(row.account_id, Kind(row.kind)): row.commission_bp for row in rows}
+
     def waiting_for(self, wait: Wait) -> set[OrderId]:
         """Name the orders that wait for something."""
         o = tables.orders.c
@@ -223,12 +251,16 @@ class Unit:
         """Run a read for one row."""
         return self._connection.execute(statement).first()
 
+    def rows(self, statement: Any) -> Sequence[Any]:
+        """Run a read for rows."""
+        return self._connection.execute(statement).all()
+
     def execute(self, statement: Any) -> None:
         """Run a write of a command at once, in the batch's transaction."""
         self._connection.execute(statement)
 
-    def save(self, changes: Changes) -> None:
-        """Write everything that a batch changed."""
+    def save(self, changes: Changes, chain: Incarnation) -> None:
+        """Write everything that a batch changed, and what links its rows of the ledger to their chain."""
         self._save_orders(changes)
         self._save_balances(changes)
         for name, rows in changes.inserts.items():
@@ -239,6 +271,18 @@ class Unit:
         self._run(_UPDATE_TERMINALS, changes.terminals)
         self._run(_UPDATE_TOKENS, changes.tokens)
         self._run(_DELETE_ENVELOPES, changes.acknowledged)
+        self._link(chain, changes.inserts.get(_TRANSFERS, ()), changes.inserts.get(_RECORDS, ()))
+
+    def _link(self, chain: Incarnation, transfers: Sequence[dict[str, Any]], records: Sequence[dict[str, Any]]) -> None:
+        """Add the batch of the ledger's rows that were just written; a commit without such adds none."""
+        if not (transfers or records):
+            return
+        head = _HEAD.run(self._connection, [chain])
+        before = (head[0].number, Digest(head[0].hash)) if head else (0, START)
+        cursor = self._connection.connection.cursor()
+        cursor.execute(_LAST_ROW)
+        (last_row,) = cursor.fetchone() or (0,)
+        self._run(_INSERTS[tables.ledger_batches.name], [batch_row(next_batch(chain, before, last_row, transfers, records))])
 
     def _save_orders(self, changes: Changes) -> None:
         known: Rows = []

@@ -26,7 +26,7 @@ from energyshare.v1 import stream_pb2 as energyshare_dot_v1_dot_stream__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x65nergyshare/v1/account.proto\x12\x0e\x65nergyshare.v1\x1a\x1b\x65nergyshare/v1/stream.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetWalletRequest\"\x80\x01\n\x11GetWalletResponse\x12\x10\n\x08\x63urrency\x18\x01 \x01(\t\x12\x17\n\x0f\x61vailable_minor\x18\x02 \x01(\x03\x12\x12\n\nheld_minor\x18\x03 \x01(\x03\x12,\n\x07\x65ntries\x18\x04 \x03(\x0b\x32\x1b.energyshare.v1.WalletEntry\"u\n\x0bWalletEntry\x12.\n\nentry_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x10\n\x08order_id\x18\x04 \x01(\x0c\"J\n\x0cTopUpRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x14\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\"(\n\rTopUpResponse\x12\x17\n\x0f\x61vailable_minor\x18\x01 \x01(\x03\"4\n\x10StateTimeRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\x0c\x12\r\n\x05nonce\x18\x02 \x01(\x0c\":\n\x11StateTimeResponse\x12\x16\n\x0etime_statement\x18\x01 \x01(\x0c\x12\r\n\x05grant\x18\x02 \x01(\x0c\".\n\x18ListAccountOrdersRequest\x12\x12\n\npage_token\x18\x01 \x01(\x0c\"c\n\x19ListAccountOrdersResponse\x12-\n\x06orders\x18\x01 \x03(\x0b\x32\x1d.energyshare.v1.SnapshotOrder\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\x0c\x32\xe4\x02\n\x0e\x41\x63\x63ountService\x12P\n\tGetWallet\x12 .energyshare.v1.GetWalletRequest\x1a!.energyshare.v1.GetWalletResponse\x12\x44\n\x05TopUp\x12\x1c.energyshare.v1.TopUpRequest\x1a\x1d.energyshare.v1.TopUpResponse\x12P\n\tStateTime\x12 .energyshare.v1.StateTimeRequest\x1a!.energyshare.v1.StateTimeResponse\x12h\n\x11ListAccountOrders\x12(.energyshare.v1.ListAccountOrdersRequest\x1a).energyshare.v1.ListAccountOrdersResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x65nergyshare/v1/account.proto\x12\x0e\x65nergyshare.v1\x1a\x1b\x65nergyshare/v1/stream.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetWalletRequest\"\x80\x01\n\x11GetWalletResponse\x12\x10\n\x08\x63urrency\x18\x01 \x01(\t\x12\x17\n\x0f\x61vailable_minor\x18\x02 \x01(\x03\x12\x12\n\nheld_minor\x18\x03 \x01(\x03\x12,\n\x07\x65ntries\x18\x04 \x03(\x0b\x32\x1b.energyshare.v1.WalletEntry\"u\n\x0bWalletEntry\x12.\n\nentry_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x10\n\x08order_id\x18\x04 \x01(\x0c\"J\n\x0cTopUpRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x14\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\"H\n\rTopUpResponse\x12\x17\n\x0f\x61vailable_minor\x18\x01 \x01(\x03\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0f\n\x07pay_url\x18\x03 \x01(\t\"M\n\x0fWithdrawRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x14\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\"Z\n\x10WithdrawResponse\x12\x17\n\x0f\x61vailable_minor\x18\x01 \x01(\x03\x12-\n\x05parts\x18\x02 \x03(\x0b\x32\x1e.energyshare.v1.WithdrawalPart\"F\n\x0eWithdrawalPart\x12\x14\n\x0c\x61mount_minor\x18\x01 \x01(\x03\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0f\n\x07problem\x18\x03 \x01(\t\"4\n\x10StateTimeRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\x0c\x12\r\n\x05nonce\x18\x02 \x01(\x0c\":\n\x11StateTimeResponse\x12\x16\n\x0etime_statement\x18\x01 \x01(\x0c\x12\r\n\x05grant\x18\x02 \x01(\x0c\".\n\x18ListAccountOrdersRequest\x12\x12\n\npage_token\x18\x01 \x01(\x0c\"c\n\x19ListAccountOrdersResponse\x12-\n\x06orders\x18\x01 \x03(\x0b\x32\x1d.energyshare.v1.SnapshotOrder\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\x0c\x32\xb3\x03\n\x0e\x41\x63\x63ountService\x12P\n\tGetWallet\x12 .energyshare.v1.GetWalletRequest\x1a!.energyshare.v1.GetWalletResponse\x12\x44\n\x05TopUp\x12\x1c.energyshare.v1.TopUpRequest\x1a\x1d.energyshare.v1.TopUpResponse\x12M\n\x08Withdraw\x12\x1f.energyshare.v1.WithdrawRequest\x1a .energyshare.v1.WithdrawResponse\x12P\n\tStateTime\x12 .energyshare.v1.StateTimeRequest\x1a!.energyshare.v1.StateTimeResponse\x12h\n\x11ListAccountOrders\x12(.energyshare.v1.ListAccountOrdersRequest\x1a).energyshare.v1.ListAccountOrdersResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,15 +42,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOPUPREQUEST']._serialized_start=380
   _globals['_TOPUPREQUEST']._serialized_end=454
   _globals['_TOPUPRESPONSE']._serialized_start=456
-  _globals['_TOPUPRESPONSE']._serialized_end=496
-  _globals['_STATETIMEREQUEST']._serialized_start=498
-  _globals['_STATETIMEREQUEST']._serialized_end=550
-  _globals['_STATETIMERESPONSE']._serialized_start=552
-  _globals['_STATETIMERESPONSE']._serialized_end=610
-  _globals['_LISTACCOUNTORDERSREQUEST']._serialized_start=612
-  _globals['_LISTACCOUNTORDERSREQUEST']._serialized_end=658
-  _globals['_LISTACCOUNTORDERSRESPONSE']._serialized_start=660
-  _globals['_LISTACCOUNTORDERSRESPONSE']._serialized_end=759
-  _globals['_ACCOUNTSERVICE']._serialized_start=762
-  _globals['_ACCOUNTSERVICE']._serialized_end=1118
+  _globals['_TOPUPRESPONSE']._serialized_end=528
+  _globals['_WITHDRAWREQUEST']._serialized_start=530
+  _globals['_WITHDRAWREQUEST']._serialized_end=607
+  _globals['_WITHDRAWRESPONSE']._serialized_start=609
+  _globals['_WITHDRAWRESPONSE']._serialized_end=699
+  _globals['_WITHDRAWALPART']._serialized_start=701
+  _globals['_WITHDRAWALPART']._serialized_end=771
+  _globals['_STATETIMEREQUEST']._serialized_start=773
+  _globals['_STATETIMEREQUEST']._serialized_end=825
+  _globals['_STATETIMERESPONSE']._serialized_start=827
+  _globals['_STATETIMERESPONSE']._serialized_end=885
+  _globals['_LISTACCOUNTORDERSREQUEST']._serialized_start=887
+  _globals['_LISTACCOUNTORDERSREQUEST']._serialized_end=933
+  _globals['_LISTACCOUNTORDERSRESPONSE']._serialized_start=935
+  _globals['_LISTACCOUNTORDERSRESPONSE']._serialized_end=1034
+  _globals['_ACCOUNTSERVICE']._serialized_start=1037
+  _globals['_ACCOUNTSERVICE']._serialized_end=1472
 # @@protoc_insertion_point(module_scope)

@@ -86,7 +86,7 @@ class WalletEntry(_message.Message):
     amount_minor: _builtins.int
     """Required, minor units. Above zero for money in."""
     reason: _builtins.str
-    """Required. UPPER_SNAKE: TOP_UP, CHARGE, HOLD, RELEASE, EARNING …"""
+    """Required. UPPER_SNAKE: TOP_UP, WITHDRAWAL, CHARGE, HOLD, RELEASE, EARNING …"""
     order_id: _builtins.bytes
     """Optional, 16 bytes."""
     @_builtins.property
@@ -146,20 +146,116 @@ class TopUpResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     AVAILABLE_MINOR_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PAY_URL_FIELD_NUMBER: _builtins.int
     available_minor: _builtins.int
     """Required, minor units."""
+    state: _builtins.str
+    """Required. CREATED, PENDING or SUCCEEDED; money has moved with the last."""
+    pay_url: _builtins.str
+    """Optional. Where a person finishes paying; only while PENDING."""
     def __init__(
         self,
         *,
         available_minor: _builtins.int = ...,
+        state: _builtins.str = ...,
+        pay_url: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_minor", b"available_minor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_minor", b"available_minor", "pay_url", b"pay_url", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TopUpResponse: _TypeAlias = TopUpResponse  # noqa: Y015
+
+@_typing.final
+class WithdrawRequest(_message.Message):
+    """WithdrawRequest takes money out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.bytes
+    """Required, 16 bytes. Made by the client; the same id moves money once."""
+    amount_minor: _builtins.int
+    """Required, minor units, 1 to 1,000,000,000,000."""
+    currency: _builtins.str
+    """Required, ISO 4217."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.bytes = ...,
+        amount_minor: _builtins.int = ...,
+        currency: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "currency", b"currency", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawRequest: _TypeAlias = WithdrawRequest  # noqa: Y015
+
+@_typing.final
+class WithdrawResponse(_message.Message):
+    """WithdrawResponse is how a withdrawal stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AVAILABLE_MINOR_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    available_minor: _builtins.int
+    """Required, minor units. The balance afterwards."""
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___WithdrawalPart]:
+        """Its parts: one for each payment that is given back, at most 99."""
+
+    def __init__(
+        self,
+        *,
+        available_minor: _builtins.int = ...,
+        parts: _abc.Iterable[Global___WithdrawalPart] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_minor", b"available_minor", "parts", b"parts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawResponse: _TypeAlias = WithdrawResponse  # noqa: Y015
+
+@_typing.final
+class WithdrawalPart(_message.Message):
+    """WithdrawalPart gives one payment back, or a part of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    amount_minor: _builtins.int
+    """Required, minor units."""
+    state: _builtins.str
+    """Required. CREATED, PENDING, SUCCEEDED, FAILED or REVERSED; after the last two the money is in the wallet again."""
+    problem: _builtins.str
+    """Optional. What the gateway says went wrong."""
+    def __init__(
+        self,
+        *,
+        amount_minor: _builtins.int = ...,
+        state: _builtins.str = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "problem", b"problem", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawalPart: _TypeAlias = WithdrawalPart  # noqa: Y015
 
 @_typing.final
 class StateTimeRequest(_message.Message):

@@ -45,6 +45,11 @@ class AccountServiceStub:
                 request_serializer=energyshare_dot_v1_dot_account__pb2.TopUpRequest.SerializeToString,
                 response_deserializer=energyshare_dot_v1_dot_account__pb2.TopUpResponse.FromString,
                 _registered_method=True)
+        self.Withdraw = channel.unary_unary(
+                '/energyshare.v1.AccountService/Withdraw',
+                request_serializer=energyshare_dot_v1_dot_account__pb2.WithdrawRequest.SerializeToString,
+                response_deserializer=energyshare_dot_v1_dot_account__pb2.WithdrawResponse.FromString,
+                _registered_method=True)
         self.StateTime = channel.unary_unary(
                 '/energyshare.v1.AccountService/StateTime',
                 request_serializer=energyshare_dot_v1_dot_account__pb2.StateTimeRequest.SerializeToString,
@@ -70,6 +75,13 @@ class AccountServiceServicer:
 
     def TopUp(self, request, context):
         """Pays in. Callers: users, for their own account; once per request id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Withdraw(self, request, context):
+        """Takes money out, to where it came from. Callers: users, for their own account; once per request id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -101,6 +113,11 @@ def add_AccountServiceServicer_to_server(servicer, server):
                     servicer.TopUp,
                     request_deserializer=energyshare_dot_v1_dot_account__pb2.TopUpRequest.FromString,
                     response_serializer=energyshare_dot_v1_dot_account__pb2.TopUpResponse.SerializeToString,
+            ),
+            'Withdraw': grpc.unary_unary_rpc_method_handler(
+                    servicer.Withdraw,
+                    request_deserializer=energyshare_dot_v1_dot_account__pb2.WithdrawRequest.FromString,
+                    response_serializer=energyshare_dot_v1_dot_account__pb2.WithdrawResponse.SerializeToString,
             ),
             'StateTime': grpc.unary_unary_rpc_method_handler(
                     servicer.StateTime,
@@ -168,6 +185,33 @@ class AccountService:
             '/energyshare.v1.AccountService/TopUp',
             energyshare_dot_v1_dot_account__pb2.TopUpRequest.SerializeToString,
             energyshare_dot_v1_dot_account__pb2.TopUpResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Withdraw(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/energyshare.v1.AccountService/Withdraw',
+            energyshare_dot_v1_dot_account__pb2.WithdrawRequest.SerializeToString,
+            energyshare_dot_v1_dot_account__pb2.WithdrawResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -20,6 +20,8 @@ class AccountServiceStub:
     """Tells the balance. Callers: users and providers, for their own account."""
     TopUp: _aio.UnaryUnaryMultiCallable[_account_pb2.TopUpRequest, _account_pb2.TopUpResponse]
     """Pays in. Callers: users, for their own account; once per request id."""
+    Withdraw: _aio.UnaryUnaryMultiCallable[_account_pb2.WithdrawRequest, _account_pb2.WithdrawResponse]
+    """Takes money out, to where it came from. Callers: users, for their own account; once per request id."""
     StateTime: _aio.UnaryUnaryMultiCallable[_account_pb2.StateTimeRequest, _account_pb2.StateTimeResponse]
     """Signs the time over a device's nonce. Callers: users and providers."""
     ListAccountOrders: _aio.UnaryUnaryMultiCallable[_account_pb2.ListAccountOrdersRequest, _account_pb2.ListAccountOrdersResponse]
@@ -43,6 +45,14 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_account_pb2.TopUpRequest, _abc.Awaitable[_account_pb2.TopUpResponse]],
     ) -> _abc.Awaitable[_account_pb2.TopUpResponse]:
         """Pays in. Callers: users, for their own account; once per request id."""
+
+    @_abc_1.abstractmethod
+    def Withdraw(
+        self,
+        request: _account_pb2.WithdrawRequest,
+        context: _aio.ServicerContext[_account_pb2.WithdrawRequest, _abc.Awaitable[_account_pb2.WithdrawResponse]],
+    ) -> _abc.Awaitable[_account_pb2.WithdrawResponse]:
+        """Takes money out, to where it came from. Callers: users, for their own account; once per request id."""
 
     @_abc_1.abstractmethod
     def StateTime(

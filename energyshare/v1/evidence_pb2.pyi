@@ -433,3 +433,103 @@ class Settled(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Settled: _TypeAlias = Settled  # noqa: Y015
+
+@_typing.final
+class LedgerHead(_message.Message):
+    """LedgerHead is the last batch of one chain of the ledger."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHAIN_ID_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    HASH_FIELD_NUMBER: _builtins.int
+    LAST_ROW_FIELD_NUMBER: _builtins.int
+    chain_id: _builtins.bytes
+    """Required, 16 bytes. The chain: the incarnation of the database that it was written in."""
+    number: _builtins.int
+    """Required, from 1. The batch's number in its chain."""
+    hash: _builtins.bytes
+    """Required, 32 bytes. The batch's hash, which covers all batches before it."""
+    last_row: _builtins.int
+    """Required. The last row of the ledger by then."""
+    def __init__(
+        self,
+        *,
+        chain_id: _builtins.bytes = ...,
+        number: _builtins.int = ...,
+        hash: _builtins.bytes = ...,
+        last_row: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain_id", b"chain_id", "hash", b"hash", "last_row", b"last_row", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LedgerHead: _TypeAlias = LedgerHead  # noqa: Y015
+
+@_typing.final
+class CheckpointBody(_message.Message):
+    """CheckpointBody names all rows of the ledger as of one instant, by the heads of its chains. Signed by the platform key.
+    Label energyshare/checkpoint/v1.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECKPOINT_TIME_FIELD_NUMBER: _builtins.int
+    HEADS_FIELD_NUMBER: _builtins.int
+    TRANSFERS_FIELD_NUMBER: _builtins.int
+    CHARGE_RECORDS_FIELD_NUMBER: _builtins.int
+    transfers: _builtins.int
+    """Required. Rows of the ledger."""
+    charge_records: _builtins.int
+    """Required. Charge records."""
+    @_builtins.property
+    def checkpoint_time(self) -> _timestamp_pb2.Timestamp:
+        """Required."""
+
+    @_builtins.property
+    def heads(self) -> _containers.RepeatedCompositeFieldContainer[Global___LedgerHead]:
+        """At most 1,000. By chain."""
+
+    def __init__(
+        self,
+        *,
+        checkpoint_time: _timestamp_pb2.Timestamp | None = ...,
+        heads: _abc.Iterable[Global___LedgerHead] | None = ...,
+        transfers: _builtins.int = ...,
+        charge_records: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint_time", b"checkpoint_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge_records", b"charge_records", "checkpoint_time", b"checkpoint_time", "heads", b"heads", "transfers", b"transfers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckpointBody: _TypeAlias = CheckpointBody  # noqa: Y015
+
+@_typing.final
+class Checkpoint(_message.Message):
+    """Checkpoint is the file of a checkpoint."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
+    checkpoint: _builtins.bytes
+    """Required. The serialized Signed CheckpointBody."""
+    grant: _builtins.bytes
+    """Required. The serialized Signed GrantBody of the platform key."""
+    def __init__(
+        self,
+        *,
+        checkpoint: _builtins.bytes = ...,
+        grant: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "grant", b"grant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Checkpoint: _TypeAlias = Checkpoint  # noqa: Y015

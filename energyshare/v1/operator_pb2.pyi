@@ -1002,12 +1002,19 @@ class CheckLedgerRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    CHECKPOINTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def checkpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """At most 1,000. Serialized Checkpoints to compare with."""
+
     def __init__(
         self,
+        *,
+        checkpoints: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1027,6 +1034,7 @@ class CheckLedgerResponse(_message.Message):
     CREDITS_MINOR_FIELD_NUMBER: _builtins.int
     HELD_MINOR_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
+    BATCHES_FIELD_NUMBER: _builtins.int
     fault: _builtins.str
     """Empty when all laws hold; else the first row that breaks one, and which."""
     transfers: _builtins.int
@@ -1043,6 +1051,8 @@ class CheckLedgerResponse(_message.Message):
     """Required, minor units. Sum of open holds."""
     currency: _builtins.str
     """Required, ISO 4217."""
+    batches: _builtins.int
+    """Required. Batches of the chains that cover the rows."""
     def __init__(
         self,
         *,
@@ -1054,10 +1064,11 @@ class CheckLedgerResponse(_message.Message):
         credits_minor: _builtins.int = ...,
         held_minor: _builtins.int = ...,
         currency: _builtins.str = ...,
+        batches: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "charge_records", b"charge_records", "credits_minor", b"credits_minor", "currency", b"currency", "debits_minor", b"debits_minor", "fault", b"fault", "held_minor", b"held_minor", "transfers", b"transfers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "batches", b"batches", "charge_records", b"charge_records", "credits_minor", b"credits_minor", "currency", b"currency", "debits_minor", b"debits_minor", "fault", b"fault", "held_minor", b"held_minor", "transfers", b"transfers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2190,3 +2201,643 @@ class BackupResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BackupResponse: _TypeAlias = BackupResponse  # noqa: Y015
+
+@_typing.final
+class StateHeadsRequest(_message.Message):
+    """StateHeadsRequest asks for what a checkpoint is to say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StateHeadsRequest: _TypeAlias = StateHeadsRequest  # noqa: Y015
+
+@_typing.final
+class StateHeadsResponse(_message.Message):
+    """StateHeadsResponse is a checkpoint before it is signed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECKPOINT_BODY_FIELD_NUMBER: _builtins.int
+    checkpoint_body: _builtins.bytes
+    """Required. A serialized CheckpointBody."""
+    def __init__(
+        self,
+        *,
+        checkpoint_body: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_body", b"checkpoint_body"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StateHeadsResponse: _TypeAlias = StateHeadsResponse  # noqa: Y015
+
+@_typing.final
+class GetStatementRequest(_message.Message):
+    """GetStatementRequest asks for a statement."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    FROM_TIME_FIELD_NUMBER: _builtins.int
+    TO_TIME_FIELD_NUMBER: _builtins.int
+    role: _builtins.str
+    """Required. user or provider."""
+    name: _builtins.str
+    """Required."""
+    @_builtins.property
+    def from_time(self) -> _timestamp_pb2.Timestamp:
+        """Required. The first instant of the period."""
+
+    @_builtins.property
+    def to_time(self) -> _timestamp_pb2.Timestamp:
+        """Required. The first instant after the period."""
+
+    def __init__(
+        self,
+        *,
+        role: _builtins.str = ...,
+        name: _builtins.str = ...,
+        from_time: _timestamp_pb2.Timestamp | None = ...,
+        to_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["from_time", b"from_time", "to_time", b"to_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_time", b"from_time", "name", b"name", "role", b"role", "to_time", b"to_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatementRequest: _TypeAlias = GetStatementRequest  # noqa: Y015
+
+@_typing.final
+class StatementRow(_message.Message):
+    """StatementRow is one movement."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_TIME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
+    BALANCE_MINOR_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    CHARGE_RECORD_HASH_FIELD_NUMBER: _builtins.int
+    CORRECTS_HASH_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Required. UPPER_SNAKE."""
+    amount_minor: _builtins.int
+    """Required, minor units. Above zero for money in."""
+    balance_minor: _builtins.int
+    """Required, minor units. The balance afterwards."""
+    order_id: _builtins.bytes
+    """Optional, 16 bytes."""
+    charge_record_hash: _builtins.bytes
+    """Optional, 32 bytes: the charge record that it belongs to."""
+    corrects_hash: _builtins.bytes
+    """Optional, 32 bytes: the charge record that this one corrects."""
+    @_builtins.property
+    def entry_time(self) -> _timestamp_pb2.Timestamp:
+        """Required."""
+
+    def __init__(
+        self,
+        *,
+        entry_time: _timestamp_pb2.Timestamp | None = ...,
+        reason: _builtins.str = ...,
+        amount_minor: _builtins.int = ...,
+        balance_minor: _builtins.int = ...,
+        order_id: _builtins.bytes = ...,
+        charge_record_hash: _builtins.bytes = ...,
+        corrects_hash: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry_time", b"entry_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "balance_minor", b"balance_minor", "charge_record_hash", b"charge_record_hash", "corrects_hash", b"corrects_hash", "entry_time", b"entry_time", "order_id", b"order_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatementRow: _TypeAlias = StatementRow  # noqa: Y015
+
+@_typing.final
+class StatementTotal(_message.Message):
+    """StatementTotal is what all movements of one reason come to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Required. UPPER_SNAKE."""
+    amount_minor: _builtins.int
+    """Required, minor units. Above zero for money in."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        amount_minor: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatementTotal: _TypeAlias = StatementTotal  # noqa: Y015
+
+@_typing.final
+class GetStatementResponse(_message.Message):
+    """GetStatementResponse is a statement."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    OPENING_MINOR_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    CLOSING_MINOR_FIELD_NUMBER: _builtins.int
+    TOTALS_FIELD_NUMBER: _builtins.int
+    VAT_MINOR_FIELD_NUMBER: _builtins.int
+    COMMISSION_MINOR_FIELD_NUMBER: _builtins.int
+    OWED_MINOR_FIELD_NUMBER: _builtins.int
+    PAYABLE_MINOR_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.bytes
+    """Required, 16 bytes."""
+    opening_minor: _builtins.int
+    """Required, minor units. The balance before the period; what is held counts as there."""
+    closing_minor: _builtins.int
+    """Required, minor units. The balance after the period."""
+    vat_minor: _builtins.int
+    """Required, minor units. VAT in the bills of the period, less what corrections gave back."""
+    commission_minor: _builtins.int
+    """Required, minor units. Commission on the bills of the period, less what corrections gave back."""
+    owed_minor: _builtins.int
+    """Required, minor units. What a user owed at the end of the period."""
+    payable_minor: _builtins.int
+    """Required, minor units. What a provider can be paid out now."""
+    currency: _builtins.str
+    """Required, ISO 4217."""
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatementRow]:
+        """Oldest first."""
+
+    @_builtins.property
+    def totals(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatementTotal]:
+        """By reason."""
+
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.bytes = ...,
+        opening_minor: _builtins.int = ...,
+        rows: _abc.Iterable[Global___StatementRow] | None = ...,
+        closing_minor: _builtins.int = ...,
+        totals: _abc.Iterable[Global___StatementTotal] | None = ...,
+        vat_minor: _builtins.int = ...,
+        commission_minor: _builtins.int = ...,
+        owed_minor: _builtins.int = ...,
+        payable_minor: _builtins.int = ...,
+        currency: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "closing_minor", b"closing_minor", "commission_minor", b"commission_minor", "currency", b"currency", "opening_minor", b"opening_minor", "owed_minor", b"owed_minor", "payable_minor", b"payable_minor", "rows", b"rows", "totals", b"totals", "vat_minor", b"vat_minor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatementResponse: _TypeAlias = GetStatementResponse  # noqa: Y015
+
+@_typing.final
+class ListCommissionsRequest(_message.Message):
+    """ListCommissionsRequest asks for commissions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCommissionsRequest: _TypeAlias = ListCommissionsRequest  # noqa: Y015
+
+@_typing.final
+class CommissionRow(_message.Message):
+    """CommissionRow is a provider's commission for one kind."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_NAME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    COMMISSION_BP_FIELD_NUMBER: _builtins.int
+    provider_name: _builtins.str
+    """Required."""
+    kind: _builtins.str
+    """Required, as Kind without its prefix."""
+    commission_bp: _builtins.int
+    """Required, basis points of the price without VAT."""
+    def __init__(
+        self,
+        *,
+        provider_name: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        commission_bp: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commission_bp", b"commission_bp", "kind", b"kind", "provider_name", b"provider_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommissionRow: _TypeAlias = CommissionRow  # noqa: Y015
+
+@_typing.final
+class ListCommissionsResponse(_message.Message):
+    """ListCommissionsResponse lists commissions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMISSIONS_FIELD_NUMBER: _builtins.int
+    DEFAULT_BP_FIELD_NUMBER: _builtins.int
+    default_bp: _builtins.int
+    """Required, basis points. What all others pay."""
+    @_builtins.property
+    def commissions(self) -> _containers.RepeatedCompositeFieldContainer[Global___CommissionRow]:
+        """By provider and kind."""
+
+    def __init__(
+        self,
+        *,
+        commissions: _abc.Iterable[Global___CommissionRow] | None = ...,
+        default_bp: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commissions", b"commissions", "default_bp", b"default_bp"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCommissionsResponse: _TypeAlias = ListCommissionsResponse  # noqa: Y015
+
+@_typing.final
+class SetCommissionRequest(_message.Message):
+    """SetCommissionRequest sets a commission."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_NAME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    COMMISSION_BP_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    provider_name: _builtins.str
+    """Required."""
+    kind: _builtins.str
+    """Required, as Kind without its prefix."""
+    commission_bp: _builtins.int
+    """Optional, basis points, 0 to 10,000; without it the cloud's own counts again."""
+    reason: _builtins.str
+    """Optional, up to 500 printable characters; goes to the record of acts."""
+    def __init__(
+        self,
+        *,
+        provider_name: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        commission_bp: _builtins.int | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_commission_bp", b"_commission_bp", "commission_bp", b"commission_bp"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_commission_bp", b"_commission_bp", "commission_bp", b"commission_bp", "kind", b"kind", "provider_name", b"provider_name", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__commission_bp: _TypeAlias = _typing.Literal["commission_bp"]  # noqa: Y015
+    _WhichOneofArgType__commission_bp: _TypeAlias = _typing.Literal["_commission_bp", b"_commission_bp"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__commission_bp) -> _WhichOneofReturnType__commission_bp | None: ...
+
+Global___SetCommissionRequest: _TypeAlias = SetCommissionRequest  # noqa: Y015
+
+@_typing.final
+class SetCommissionResponse(_message.Message):
+    """SetCommissionResponse says how it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGED_FIELD_NUMBER: _builtins.int
+    COMMISSION_BP_FIELD_NUMBER: _builtins.int
+    changed: _builtins.bool
+    """Whether this call changed it."""
+    commission_bp: _builtins.int
+    """Required, basis points."""
+    def __init__(
+        self,
+        *,
+        changed: _builtins.bool = ...,
+        commission_bp: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "commission_bp", b"commission_bp"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetCommissionResponse: _TypeAlias = SetCommissionResponse  # noqa: Y015
+
+@_typing.final
+class PaymentRow(_message.Message):
+    """PaymentRow is one payment through a gateway."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYMENT_TIME_FIELD_NUMBER: _builtins.int
+    PAYMENT_ID_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
+    PARTY_NAME_FIELD_NUMBER: _builtins.int
+    GATEWAY_FIELD_NUMBER: _builtins.int
+    GATEWAY_ID_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    payment_id: _builtins.str
+    """Required."""
+    purpose: _builtins.str
+    """Required. TOP_UP, WITHDRAWAL or PAYOUT."""
+    state: _builtins.str
+    """Required. CREATED, PENDING, SUCCEEDED, FAILED or REVERSED."""
+    amount_minor: _builtins.int
+    """Required, minor units."""
+    party_name: _builtins.str
+    """Required. The name of its user or provider."""
+    gateway: _builtins.str
+    """Required. sandbox or stripe."""
+    gateway_id: _builtins.str
+    """Optional. Its name at the gateway, once that has answered."""
+    problem: _builtins.str
+    """Optional. What the gateway says went wrong."""
+    @_builtins.property
+    def payment_time(self) -> _timestamp_pb2.Timestamp:
+        """Required."""
+
+    def __init__(
+        self,
+        *,
+        payment_time: _timestamp_pb2.Timestamp | None = ...,
+        payment_id: _builtins.str = ...,
+        purpose: _builtins.str = ...,
+        state: _builtins.str = ...,
+        amount_minor: _builtins.int = ...,
+        party_name: _builtins.str = ...,
+        gateway: _builtins.str = ...,
+        gateway_id: _builtins.str = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payment_time", b"payment_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "gateway", b"gateway", "gateway_id", b"gateway_id", "party_name", b"party_name", "payment_id", b"payment_id", "payment_time", b"payment_time", "problem", b"problem", "purpose", b"purpose", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PaymentRow: _TypeAlias = PaymentRow  # noqa: Y015
+
+@_typing.final
+class ListPaymentsRequest(_message.Message):
+    """ListPaymentsRequest asks for payments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Optional, 1 to 1,000; 0 means 50."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPaymentsRequest: _TypeAlias = ListPaymentsRequest  # noqa: Y015
+
+@_typing.final
+class ListPaymentsResponse(_message.Message):
+    """ListPaymentsResponse is a list of payments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYMENTS_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    currency: _builtins.str
+    """Required, ISO 4217."""
+    @_builtins.property
+    def payments(self) -> _containers.RepeatedCompositeFieldContainer[Global___PaymentRow]:
+        """The payments."""
+
+    def __init__(
+        self,
+        *,
+        payments: _abc.Iterable[Global___PaymentRow] | None = ...,
+        currency: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "payments", b"payments"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPaymentsResponse: _TypeAlias = ListPaymentsResponse  # noqa: Y015
+
+@_typing.final
+class PaymentDifference(_message.Message):
+    """PaymentDifference is what does not agree about a payment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYMENT_ID_FIELD_NUMBER: _builtins.int
+    GATEWAY_ID_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    payment_id: _builtins.str
+    """Optional. The cloud's name of it, or of the ledger's transfer."""
+    gateway_id: _builtins.str
+    """Optional. The gateway's name of it."""
+    problem: _builtins.str
+    """Required. What does not agree; amounts in minor units."""
+    def __init__(
+        self,
+        *,
+        payment_id: _builtins.str = ...,
+        gateway_id: _builtins.str = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway_id", b"gateway_id", "payment_id", b"payment_id", "problem", b"problem"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PaymentDifference: _TypeAlias = PaymentDifference  # noqa: Y015
+
+@_typing.final
+class ReconcilePaymentsRequest(_message.Message):
+    """ReconcilePaymentsRequest asks for a reconciliation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReconcilePaymentsRequest: _TypeAlias = ReconcilePaymentsRequest  # noqa: Y015
+
+@_typing.final
+class ReconcilePaymentsResponse(_message.Message):
+    """ReconcilePaymentsResponse is what it came to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONCLUDED_FIELD_NUMBER: _builtins.int
+    STILL_OPEN_FIELD_NUMBER: _builtins.int
+    COMPARED_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
+    concluded: _builtins.int
+    """Required. Payments that came to their end."""
+    still_open: _builtins.int
+    """Required. Payments that still wait, for a person to pay or for the gateway's answer."""
+    compared: _builtins.int
+    """Required. Payments that the gateway lists."""
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___PaymentDifference]:
+        """What does not agree."""
+
+    def __init__(
+        self,
+        *,
+        concluded: _builtins.int = ...,
+        still_open: _builtins.int = ...,
+        compared: _builtins.int = ...,
+        differences: _abc.Iterable[Global___PaymentDifference] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compared", b"compared", "concluded", b"concluded", "differences", b"differences", "still_open", b"still_open"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReconcilePaymentsResponse: _TypeAlias = ReconcilePaymentsResponse  # noqa: Y015
+
+@_typing.final
+class PayOutRequest(_message.Message):
+    """PayOutRequest pays a provider."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PROVIDER_NAME_FIELD_NUMBER: _builtins.int
+    AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.bytes
+    """Required, 16 bytes. Made by the client; the same id moves money once."""
+    provider_name: _builtins.str
+    """Required."""
+    amount_minor: _builtins.int
+    """Required, minor units, above zero."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.bytes = ...,
+        provider_name: _builtins.str = ...,
+        amount_minor: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "provider_name", b"provider_name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PayOutRequest: _TypeAlias = PayOutRequest  # noqa: Y015
+
+@_typing.final
+class PayOutResponse(_message.Message):
+    """PayOutResponse is how the payout stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYMENT_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    currency: _builtins.str
+    """Required, ISO 4217."""
+    @_builtins.property
+    def payment(self) -> Global___PaymentRow:
+        """Required."""
+
+    def __init__(
+        self,
+        *,
+        payment: Global___PaymentRow | None = ...,
+        currency: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payment", b"payment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "payment", b"payment"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PayOutResponse: _TypeAlias = PayOutResponse  # noqa: Y015
+
+@_typing.final
+class SetPayoutAccountRequest(_message.Message):
+    """SetPayoutAccountRequest says where a provider is paid."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_NAME_FIELD_NUMBER: _builtins.int
+    DESTINATION_FIELD_NUMBER: _builtins.int
+    provider_name: _builtins.str
+    """Required."""
+    destination: _builtins.str
+    """Required, 1 to 255 printable characters. For Stripe the id of a connected account, acct_…."""
+    def __init__(
+        self,
+        *,
+        provider_name: _builtins.str = ...,
+        destination: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination", "provider_name", b"provider_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetPayoutAccountRequest: _TypeAlias = SetPayoutAccountRequest  # noqa: Y015
+
+@_typing.final
+class SetPayoutAccountResponse(_message.Message):
+    """SetPayoutAccountResponse says that it is set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetPayoutAccountResponse: _TypeAlias = SetPayoutAccountResponse  # noqa: Y015

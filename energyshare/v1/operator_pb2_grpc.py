@@ -158,6 +158,46 @@ class OperatorServiceStub:
                 request_serializer=energyshare_dot_v1_dot_operator__pb2.BackupRequest.SerializeToString,
                 response_deserializer=energyshare_dot_v1_dot_operator__pb2.BackupResponse.FromString,
                 _registered_method=True)
+        self.StateHeads = channel.unary_unary(
+                '/energyshare.v1.OperatorService/StateHeads',
+                request_serializer=energyshare_dot_v1_dot_operator__pb2.StateHeadsRequest.SerializeToString,
+                response_deserializer=energyshare_dot_v1_dot_operator__pb2.StateHeadsResponse.FromString,
+                _registered_method=True)
+        self.GetStatement = channel.unary_unary(
+                '/energyshare.v1.OperatorService/GetStatement',
+                request_serializer=energyshare_dot_v1_dot_operator__pb2.GetStatementRequest.SerializeToString,
+                response_deserializer=energyshare_dot_v1_dot_operator__pb2.GetStatementResponse.FromString,
+                _registered_method=True)
+        self.ListCommissions = channel.unary_unary(
+                '/energyshare.v1.OperatorService/ListCommissions',
+                request_serializer=energyshare_dot_v1_dot_operator__pb2.ListCommissionsRequest.SerializeToString,
+                response_deserializer=energyshare_dot_v1_dot_operator__pb2.ListCommissionsResponse.FromString,
+                _registered_method=True)
+        self.SetCommission = channel.unary_unary(
+                '/energyshare.v1.OperatorService/SetCommission',
+                request_serializer=energyshare_dot_v1_dot_operator__pb2.SetCommissionRequest.SerializeToString,
+                response_deserializer=energyshare_dot_v1_dot_operator__pb2.SetCommissionResponse.FromString,
+                _registered_method=True)
+        self.ListPayments = channel.unary_unary(
+                '/energyshare.v1.OperatorService/ListPayments',
+                request_serializer=energyshare_dot_v1_dot_operator__pb2.ListPaymentsRequest.SerializeToString,
+                response_deserializer=energyshare_dot_v1_dot_operator__pb2.ListPaymentsResponse.FromString,
+                _registered_method=True)
+        self.ReconcilePayments = channel.unary_unary(
+                '/energyshare.v1.OperatorService/ReconcilePayments',
+                request_serializer=energyshare_dot_v1_dot_operator__pb2.ReconcilePaymentsRequest.SerializeToString,
+                response_deserializer=energyshare_dot_v1_dot_operator__pb2.ReconcilePaymentsResponse.FromString,
+                _registered_method=True)
+        self.PayOut = channel.unary_unary(
+                '/energyshare.v1.OperatorService/PayOut',
+                request_serializer=energyshare_dot_v1_dot_operator__pb2.PayOutRequest.SerializeToString,
+                response_deserializer=energyshare_dot_v1_dot_operator__pb2.PayOutResponse.FromString,
+                _registered_method=True)
+        self.SetPayoutAccount = channel.unary_unary(
+                '/energyshare.v1.OperatorService/SetPayoutAccount',
+                request_serializer=energyshare_dot_v1_dot_operator__pb2.SetPayoutAccountRequest.SerializeToString,
+                response_deserializer=energyshare_dot_v1_dot_operator__pb2.SetPayoutAccountResponse.FromString,
+                _registered_method=True)
 
 
 class OperatorServiceServicer:
@@ -335,6 +375,62 @@ class OperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StateHeads(self, request, context):
+        """States what a checkpoint of the ledger is to say; the command signs it. Callers: the operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStatement(self, request, context):
+        """Gives what moved on a party's account within a period. Callers: the operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCommissions(self, request, context):
+        """Lists the providers whose commission differs from the cloud's. Callers: the operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetCommission(self, request, context):
+        """Sets a provider's commission for one kind; bills that were made keep theirs. Callers: the operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPayments(self, request, context):
+        """Lists payments, newest first. Callers: the operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReconcilePayments(self, request, context):
+        """Brings open payments to their end and compares the gateway with the ledger. Callers: the operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PayOut(self, request, context):
+        """Pays a provider. Callers: the operator; once per request id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetPayoutAccount(self, request, context):
+        """Says to which account at the gateway a provider is paid. Callers: the operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OperatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -457,6 +553,46 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.Backup,
                     request_deserializer=energyshare_dot_v1_dot_operator__pb2.BackupRequest.FromString,
                     response_serializer=energyshare_dot_v1_dot_operator__pb2.BackupResponse.SerializeToString,
+            ),
+            'StateHeads': grpc.unary_unary_rpc_method_handler(
+                    servicer.StateHeads,
+                    request_deserializer=energyshare_dot_v1_dot_operator__pb2.StateHeadsRequest.FromString,
+                    response_serializer=energyshare_dot_v1_dot_operator__pb2.StateHeadsResponse.SerializeToString,
+            ),
+            'GetStatement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatement,
+                    request_deserializer=energyshare_dot_v1_dot_operator__pb2.GetStatementRequest.FromString,
+                    response_serializer=energyshare_dot_v1_dot_operator__pb2.GetStatementResponse.SerializeToString,
+            ),
+            'ListCommissions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCommissions,
+                    request_deserializer=energyshare_dot_v1_dot_operator__pb2.ListCommissionsRequest.FromString,
+                    response_serializer=energyshare_dot_v1_dot_operator__pb2.ListCommissionsResponse.SerializeToString,
+            ),
+            'SetCommission': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetCommission,
+                    request_deserializer=energyshare_dot_v1_dot_operator__pb2.SetCommissionRequest.FromString,
+                    response_serializer=energyshare_dot_v1_dot_operator__pb2.SetCommissionResponse.SerializeToString,
+            ),
+            'ListPayments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPayments,
+                    request_deserializer=energyshare_dot_v1_dot_operator__pb2.ListPaymentsRequest.FromString,
+                    response_serializer=energyshare_dot_v1_dot_operator__pb2.ListPaymentsResponse.SerializeToString,
+            ),
+            'ReconcilePayments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReconcilePayments,
+                    request_deserializer=energyshare_dot_v1_dot_operator__pb2.ReconcilePaymentsRequest.FromString,
+                    response_serializer=energyshare_dot_v1_dot_operator__pb2.ReconcilePaymentsResponse.SerializeToString,
+            ),
+            'PayOut': grpc.unary_unary_rpc_method_handler(
+                    servicer.PayOut,
+                    request_deserializer=energyshare_dot_v1_dot_operator__pb2.PayOutRequest.FromString,
+                    response_serializer=energyshare_dot_v1_dot_operator__pb2.PayOutResponse.SerializeToString,
+            ),
+            'SetPayoutAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetPayoutAccount,
+                    request_deserializer=energyshare_dot_v1_dot_operator__pb2.SetPayoutAccountRequest.FromString,
+                    response_serializer=energyshare_dot_v1_dot_operator__pb2.SetPayoutAccountResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1111,6 +1247,222 @@ class OperatorService:
             '/energyshare.v1.OperatorService/Backup',
             energyshare_dot_v1_dot_operator__pb2.BackupRequest.SerializeToString,
             energyshare_dot_v1_dot_operator__pb2.BackupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StateHeads(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/energyshare.v1.OperatorService/StateHeads',
+            energyshare_dot_v1_dot_operator__pb2.StateHeadsRequest.SerializeToString,
+            energyshare_dot_v1_dot_operator__pb2.StateHeadsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/energyshare.v1.OperatorService/GetStatement',
+            energyshare_dot_v1_dot_operator__pb2.GetStatementRequest.SerializeToString,
+            energyshare_dot_v1_dot_operator__pb2.GetStatementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCommissions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/energyshare.v1.OperatorService/ListCommissions',
+            energyshare_dot_v1_dot_operator__pb2.ListCommissionsRequest.SerializeToString,
+            energyshare_dot_v1_dot_operator__pb2.ListCommissionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetCommission(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/energyshare.v1.OperatorService/SetCommission',
+            energyshare_dot_v1_dot_operator__pb2.SetCommissionRequest.SerializeToString,
+            energyshare_dot_v1_dot_operator__pb2.SetCommissionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPayments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/energyshare.v1.OperatorService/ListPayments',
+            energyshare_dot_v1_dot_operator__pb2.ListPaymentsRequest.SerializeToString,
+            energyshare_dot_v1_dot_operator__pb2.ListPaymentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReconcilePayments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/energyshare.v1.OperatorService/ReconcilePayments',
+            energyshare_dot_v1_dot_operator__pb2.ReconcilePaymentsRequest.SerializeToString,
+            energyshare_dot_v1_dot_operator__pb2.ReconcilePaymentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PayOut(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/energyshare.v1.OperatorService/PayOut',
+            energyshare_dot_v1_dot_operator__pb2.PayOutRequest.SerializeToString,
+            energyshare_dot_v1_dot_operator__pb2.PayOutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetPayoutAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/energyshare.v1.OperatorService/SetPayoutAccount',
+            energyshare_dot_v1_dot_operator__pb2.SetPayoutAccountRequest.SerializeToString,
+            energyshare_dot_v1_dot_operator__pb2.SetPayoutAccountResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -68,6 +68,22 @@ class OperatorServiceStub:
     """Lists what operators did, newest first. Callers: the operator."""
     Backup: _aio.UnaryUnaryMultiCallable[_operator_pb2.BackupRequest, _operator_pb2.BackupResponse]
     """Copies the database to a file of the node's machine, as of one instant. Callers: the operator."""
+    StateHeads: _aio.UnaryUnaryMultiCallable[_operator_pb2.StateHeadsRequest, _operator_pb2.StateHeadsResponse]
+    """States what a checkpoint of the ledger is to say; the command signs it. Callers: the operator."""
+    GetStatement: _aio.UnaryUnaryMultiCallable[_operator_pb2.GetStatementRequest, _operator_pb2.GetStatementResponse]
+    """Gives what moved on a party's account within a period. Callers: the operator."""
+    ListCommissions: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListCommissionsRequest, _operator_pb2.ListCommissionsResponse]
+    """Lists the providers whose commission differs from the cloud's. Callers: the operator."""
+    SetCommission: _aio.UnaryUnaryMultiCallable[_operator_pb2.SetCommissionRequest, _operator_pb2.SetCommissionResponse]
+    """Sets a provider's commission for one kind; bills that were made keep theirs. Callers: the operator."""
+    ListPayments: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListPaymentsRequest, _operator_pb2.ListPaymentsResponse]
+    """Lists payments, newest first. Callers: the operator."""
+    ReconcilePayments: _aio.UnaryUnaryMultiCallable[_operator_pb2.ReconcilePaymentsRequest, _operator_pb2.ReconcilePaymentsResponse]
+    """Brings open payments to their end and compares the gateway with the ledger. Callers: the operator."""
+    PayOut: _aio.UnaryUnaryMultiCallable[_operator_pb2.PayOutRequest, _operator_pb2.PayOutResponse]
+    """Pays a provider. Callers: the operator; once per request id."""
+    SetPayoutAccount: _aio.UnaryUnaryMultiCallable[_operator_pb2.SetPayoutAccountRequest, _operator_pb2.SetPayoutAccountResponse]
+    """Says to which account at the gateway a provider is paid. Callers: the operator."""
 
 class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
     """OperatorService serves the operator's commands over a Unix socket in the node's home, which only its owner can open.
@@ -267,5 +283,69 @@ class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_operator_pb2.BackupRequest, _abc.Awaitable[_operator_pb2.BackupResponse]],
     ) -> _abc.Awaitable[_operator_pb2.BackupResponse]:
         """Copies the database to a file of the node's machine, as of one instant. Callers: the operator."""
+
+    @_abc_1.abstractmethod
+    def StateHeads(
+        self,
+        request: _operator_pb2.StateHeadsRequest,
+        context: _aio.ServicerContext[_operator_pb2.StateHeadsRequest, _abc.Awaitable[_operator_pb2.StateHeadsResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.StateHeadsResponse]:
+        """States what a checkpoint of the ledger is to say; the command signs it. Callers: the operator."""
+
+    @_abc_1.abstractmethod
+    def GetStatement(
+        self,
+        request: _operator_pb2.GetStatementRequest,
+        context: _aio.ServicerContext[_operator_pb2.GetStatementRequest, _abc.Awaitable[_operator_pb2.GetStatementResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.GetStatementResponse]:
+        """Gives what moved on a party's account within a period. Callers: the operator."""
+
+    @_abc_1.abstractmethod
+    def ListCommissions(
+        self,
+        request: _operator_pb2.ListCommissionsRequest,
+        context: _aio.ServicerContext[_operator_pb2.ListCommissionsRequest, _abc.Awaitable[_operator_pb2.ListCommissionsResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.ListCommissionsResponse]:
+        """Lists the providers whose commission differs from the cloud's. Callers: the operator."""
+
+    @_abc_1.abstractmethod
+    def SetCommission(
+        self,
+        request: _operator_pb2.SetCommissionRequest,
+        context: _aio.ServicerContext[_operator_pb2.SetCommissionRequest, _abc.Awaitable[_operator_pb2.SetCommissionResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.SetCommissionResponse]:
+        """Sets a provider's commission for one kind; bills that were made keep theirs. Callers: the operator."""
+
+    @_abc_1.abstractmethod
+    def ListPayments(
+        self,
+        request: _operator_pb2.ListPaymentsRequest,
+        context: _aio.ServicerContext[_operator_pb2.ListPaymentsRequest, _abc.Awaitable[_operator_pb2.ListPaymentsResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.ListPaymentsResponse]:
+        """Lists payments, newest first. Callers: the operator."""
+
+    @_abc_1.abstractmethod
+    def ReconcilePayments(
+        self,
+        request: _operator_pb2.ReconcilePaymentsRequest,
+        context: _aio.ServicerContext[_operator_pb2.ReconcilePaymentsRequest, _abc.Awaitable[_operator_pb2.ReconcilePaymentsResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.ReconcilePaymentsResponse]:
+        """Brings open payments to their end and compares the gateway with the ledger. Callers: the operator."""
+
+    @_abc_1.abstractmethod
+    def PayOut(
+        self,
+        request: _operator_pb2.PayOutRequest,
+        context: _aio.ServicerContext[_operator_pb2.PayOutRequest, _abc.Awaitable[_operator_pb2.PayOutResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.PayOutResponse]:
+        """Pays a provider. Callers: the operator; once per request id."""
+
+    @_abc_1.abstractmethod
+    def SetPayoutAccount(
+        self,
+        request: _operator_pb2.SetPayoutAccountRequest,
+        context: _aio.ServicerContext[_operator_pb2.SetPayoutAccountRequest, _abc.Awaitable[_operator_pb2.SetPayoutAccountResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.SetPayoutAccountResponse]:
+        """Says to which account at the gateway a provider is paid. Callers: the operator."""
 
 def add_OperatorServiceServicer_to_server(servicer: OperatorServiceServicer, server: _aio.Server) -> None: ...

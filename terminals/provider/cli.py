@@ -15,7 +15,7 @@ from energyshare.places import place_name
 from energyshare.program import Program, table
 from energyshare.values import AssetState, Currency, id_text
 from energyshare.wire import decode
-from terminals.provider import viewing
+from terminals.provider import tariff_commands, viewing
 from terminals.provider.acts import Reload
 from terminals.provider.asking import ask, looking
 from terminals.provider.job_commands import job_group
@@ -179,6 +179,7 @@ def status_command(home: Path, as_json: bool) -> None:
 for group in (job_group, order_group, offer_group, asset_group):
     program.add_command(group)
 viewing.register(program)
+tariff_commands.register(program)
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 import click
 
 from energyshare.program import Program
-from terminals.user import viewing
+from terminals.user import verifying, viewing
 from terminals.user.commands import finding, home, money, ocmf, settling, tariffs, using
 
 
@@ -23,7 +23,7 @@ def program() -> None:
     """
 
 
-for subject in (home, finding, using, settling, money, viewing, tariffs, ocmf):
+for subject in (home, finding, using, settling, money, viewing, verifying, tariffs, ocmf):
     subject.register(program)
 
 

@@ -43,8 +43,10 @@ def bundle_of(journal: Journal, order_id: OrderId) -> Bundle:
     _require_one_chain([record for _, record in chain])
     latest, record = chain[-1]
     parts = journal.parts(order_id)
-    signer = take_apart(next(part.signed for part in parts if part.digest == latest)).key_id
-    named = {(part.kind, part.hash) for part in record.parts} | {(PartKind.CHARGE_RECORD, latest)}
+    signers = {part.digest: take_apart(part.signed).key_id for part in parts if part.kind is PartKind.CHARGE_RECORD}
+    signer = signers[latest]
+    named = {(part.kind, part.hash) for part in record.parts}
+    named |= {(PartKind.CHARGE_RECORD, digest) for digest, _ in chain if signers[digest] == signer}
     return Bundle(order_id, tuple(Part(part.kind, part.signed) for part in parts if _belongs(part, named, signer)))
 
 

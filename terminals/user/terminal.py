@@ -14,7 +14,7 @@ from contextlib import aclosing, contextmanager
 from pathlib import Path
 
 from energyshare.errors import Reason, Rejected
-from energyshare.home import lock_home
+from energyshare.home import borrow_home
 from energyshare.v1 import account_pb2
 from energyshare.values import Instant, Minor, OrderId
 from terminals.identity import Identity, load_identity
@@ -26,6 +26,7 @@ from terminals.user.order import UserOrder, require_state
 from terminals.user.wallet import Wallet
 
 OWN_ORDERS_WITHIN_S = 2.0
+BORROW_WITHIN_S = 3.0  # a watch steps aside as soon as its stream is closed; any other command is told of after that
 
 
 class UserTerminal(OrdersDesk):
@@ -138,21 +139,25 @@ class UserTerminal(OrdersDesk):
         """Ask for the balance and the latest movements."""
         return await self._wallet.show()
 
-    async def top_up(self, amount: Minor) -> Minor:
-        """Pay in; gives what is available then. A call whose answer was lost is repeated, and moves the money once."""
+    async def top_up(self, amount: Minor) -> account_pb2.TopUpResponse:
+        """Pay in. A call whose answer was lost is repeated, and moves the money once."""
         return await self._wallet.top_up(amount)
+
+    async def withdraw(self, amount: Minor) -> account_pb2.WithdrawResponse:
+        """Take money out, to where it came from. A call whose answer was lost is repeated, and moves the money once."""
+        return await self._wallet.withdraw(amount)
 
 
 @contextmanager
 def opened(home: Path, clock: Callable[[], Instant], *, read_only: bool = False) -> Iterator[UserTerminal]:
-    """Open a user's home; holds its lock unless it is only read."""
+    """Open a user's home; holds its lock unless it is only read. A `watch` of the same home steps aside meanwhile."""
     identity = load_identity(home, "user")
     if read_only:
         journal = Journal(home / "journal.db", read_only=True)
         yield UserTerminal(identity, journal, clock)
         journal.close()
         return
-    with lock_home(home):
+    with borrow_home(home, BORROW_WITHIN_S):
         journal = Journal(home / "journal.db")
         try:
             yield UserTerminal(identity, journal, clock)

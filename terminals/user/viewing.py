@@ -4,13 +4,14 @@ import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from energyshare.errors import Unavailable
-from energyshare.home import write_atomically
+from energyshare.home import is_free, is_wanted, write_atomically
 from terminals.user import pages
 from terminals.user.options import HOME, INTERVAL, JSON, ORDER
 
@@ -65,32 +66,40 @@ def order_show(order: int | None, home: Path, as_json: bool) -> None:
 def watch_command(order: int | None, interval: float, once: bool, offline: bool, home: Path, as_json: bool) -> None:
     """Watch your open orders live, connected to the cloud; end it with Ctrl-C.
 
-    It holds your home while it is connected, and only reads where another program holds it.
+    It steps aside while another command works in your home, and connects again after that.
 
     \b
     Examples:
       energyshare watch
       energyshare watch 3 --interval 5
-      energyshare watch --offline     # in a second terminal, beside other commands
+      energyshare watch --offline     # only what this terminal knows already
     """
     from terminals.user.watching import Connection, print_once, watch, watched
 
-    with ExitStack() as held:
-        me, can_write = _opened(held, home, offline=offline or once)
-        order_id = None if order is None else me.numbered(order)
-        if once:
-            print_once(watched(me, order_id), pages.out, as_json=as_json)
-            return
-        connection = Connection(me) if can_write else None
-        asyncio.run(watch(connection, lambda: watched(me, order_id), pages.out, interval, as_json=as_json))
+    if once or offline:
+        with _reading(home) as me:
+            look = partial(watched, me, None if order is None else me.numbered(order))
+            if once:
+                print_once(look(), pages.out, as_json=as_json)
+            else:
+                asyncio.run(watch(None, look, pages.out, interval, as_json=as_json))
+        return
+    while True:
+        with ExitStack() as held:
+            me, can_write = _opened(held, home)
+            look = partial(watched, me, None if order is None else me.numbered(order))
+            until = partial(is_wanted if can_write else is_free, home)
+            connection = Connection(me) if can_write else None
+            asyncio.run(watch(connection, look, pages.out, interval, as_json=as_json, until=until))
 
 
 @click.command("receipt")
 @ORDER
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write it as a page to print.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write the signed evidence.")
 @HOME
 @JSON
-def receipt_command(order: int | None, html: Path | None, home: Path, as_json: bool) -> None:
+def receipt_command(order: int | None, html: Path | None, out: Path | None, home: Path, as_json: bool) -> None:
     """Show an order's bill, and whether it follows from the evidence; exit 1 when it does not.
 
     \b
@@ -98,22 +107,30 @@ def receipt_command(order: int | None, html: Path | None, home: Path, as_json: b
       energyshare receipt
       energyshare receipt 3 --json
       energyshare receipt 3 --html receipt-3.html
+      energyshare receipt 3 --out receipt-3.bundle     # for anyone: energyshare verify receipt-3.bundle
     """
     from terminals.user.receipt_html import receipt_html
     from terminals.user.receipt_text import receipt_lines
     from terminals.user.receipts import read_receipt, receipt_facts
+    from terminals.user.verifying import bundle_file
 
     with _reading(home) as me:
         receipt = read_receipt(me, me.numbered(order))
+        evidence = bundle_file(me.journal, receipt.order_id) if out is not None else b""
+    if out is not None:
+        write_atomically(out, evidence, mode=0o644)
     if html is not None:
         write_atomically(html, receipt_html(receipt).encode(), mode=0o644)
     if as_json:
-        click.echo(json.dumps(receipt_facts(receipt) | {"html": str(html) if html else None}))
-    elif html is not None:
-        pages.say(f"Written to {html}; print it with a browser.")
-    else:
+        files = {"html": str(html) if html else None} | ({"out": str(out)} if out else {})
+        click.echo(json.dumps(receipt_facts(receipt) | files))
+    elif html is None and out is None:
         for line in receipt_lines(receipt):
             click.echo(line)
+    if html is not None and not as_json:
+        pages.say(f"Written to {html}; print it with a browser.")
+    if out is not None and not as_json:
+        pages.say(f"The evidence is written to {out}; anyone may check it with: energyshare verify {out} --root root.pub")
     if receipt.fault is not None:
         raise receipt.fault
 
@@ -138,13 +155,13 @@ def _reading(home: Path) -> Iterator["UserTerminal"]:
         yield me
 
 
-def _opened(held: ExitStack, home: Path, *, offline: bool) -> tuple["UserTerminal", bool]:
-    """Open a home for watching; says whether it may be written: not where another program holds it."""
+def _opened(held: ExitStack, home: Path) -> tuple["UserTerminal", bool]:
+    """Open a home for watching; says whether it may be written: not where another program holds it or waits for it."""
     from terminals.user.terminal import opened
 
-    if not offline:
-        try:
+    try:
+        if not is_wanted(home):
             return held.enter_context(opened(home, pages.read_clock)), True
-        except Unavailable as error:
-            click.echo(f"energyshare: note: {error}; watching without connecting", err=True)
+    except Unavailable as error:
+        click.echo(f"energyshare: note: {error}; watching without connecting until it ends", err=True)
     return held.enter_context(_reading(home)), False

@@ -17,6 +17,7 @@ from terminals.stream import CHANNEL_OPTIONS, Terminal
 
 T = TypeVar("T")
 CALL_WITHIN_S = 10
+PAID_WITHIN_S = 90  # the cloud asks its gateway, several times if need be
 READY_WITHIN_S = 3
 
 
@@ -33,19 +34,19 @@ class Wallet:
         async with self._service() as stub:
             return await answer_of(stub.GetWallet(account_pb2.GetWalletRequest(), timeout=CALL_WITHIN_S))
 
-    async def top_up(self, amount: Minor) -> Minor:
-        """Pay in; gives what is available then. A call whose answer was lost is repeated, and moves the money once."""
-        await self._terminal.renew_if_needed()
+    async def top_up(self, amount: Minor) -> account_pb2.TopUpResponse:
+        """Pay in. A call whose answer was lost is repeated, and moves the money once."""
         currency = self._terminal.identity.currency
-        paid = account_pb2.TopUpRequest(request_id=self._request(amount), amount_minor=amount, currency=currency)
-        async with self._service() as stub:
-            try:
-                answer = await answer_of(stub.TopUp(paid, timeout=CALL_WITHIN_S))
-            except Rejected:
-                self._forget(amount)
-                raise
-        self._forget(amount)
-        return Minor(answer.available_minor)
+        async with self._once("top-up", amount) as (stub, request):
+            paid = account_pb2.TopUpRequest(request_id=request, amount_minor=amount, currency=currency)
+            return await answer_of(stub.TopUp(paid, timeout=PAID_WITHIN_S))
+
+    async def withdraw(self, amount: Minor) -> account_pb2.WithdrawResponse:
+        """Take money out. A call whose answer was lost is repeated, and moves the money once."""
+        currency = self._terminal.identity.currency
+        async with self._once("withdrawal", amount) as (stub, request):
+            paid = account_pb2.WithdrawRequest(request_id=request, amount_minor=amount, currency=currency)
+            return await answer_of(stub.Withdraw(paid, timeout=PAID_WITHIN_S))
 
     async def fetch_time(self, device: DeviceId, nonce: Nonce) -> tuple[bytes, bytes]:
         """Have the platform sign the time over a device's nonce."""
@@ -54,17 +55,29 @@ class Wallet:
             answer = await answer_of(stub.StateTime(asked, timeout=CALL_WITHIN_S))
         return answer.time_statement, answer.grant
 
-    def _request(self, amount: Minor) -> RequestId:
-        """Give the id under which an amount is paid in; the one before when its answer never came."""
+    @asynccontextmanager
+    async def _once(self, kind: str, amount: Minor) -> AsyncIterator[tuple[account_pb2_grpc.AccountServiceStub, RequestId]]:
+        """Give an amount's request id, the one before when its answer never came; any answer, a refusal too, ends it."""
+        await self._terminal.renew_if_needed()
+        request = self._request(kind, amount)
+        async with self._service() as stub:
+            try:
+                yield stub, request
+            except Rejected:
+                self._forget(kind, amount)
+                raise
+        self._forget(kind, amount)
+
+    def _request(self, kind: str, amount: Minor) -> RequestId:
         key = str(amount).encode()
         with self._journal.transaction():
-            known = self._journal.document("top-up", key) or os.urandom(16)
-            self._journal.put_document("top-up", key, known)
+            known = self._journal.document(kind, key) or os.urandom(16)
+            self._journal.put_document(kind, key, known)
         return RequestId(known)
 
-    def _forget(self, amount: Minor) -> None:
+    def _forget(self, kind: str, amount: Minor) -> None:
         with self._journal.transaction():
-            self._journal.drop_document("top-up", str(amount).encode())
+            self._journal.drop_document(kind, str(amount).encode())
 
     @asynccontextmanager
     async def _service(self) -> AsyncIterator[account_pb2_grpc.AccountServiceStub]:

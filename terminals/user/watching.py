@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from terminals.user.terminal import UserTerminal
 
 BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
+LOOK_ASIDE_S = 0.1  # a command that wants the home waits for so long at most
 FOREVER_S = 10.0 * 366 * 86_400
 
 Look = Callable[[], Sequence[OrderView]]
@@ -76,8 +77,16 @@ def is_live(order: UserOrder) -> bool:
     return order.state in OPEN or order.state == "DISPUTED"
 
 
-async def watch(connection: Connection | None, look: Look, console: Console, interval_s: float, *, as_json: bool) -> None:
-    """Show orders until interrupted, connected to the cloud unless there is no connection to keep.
+async def watch(
+    connection: Connection | None,
+    look: Look,
+    console: Console,
+    interval_s: float,
+    *,
+    as_json: bool,
+    until: Callable[[], bool] = lambda: False,
+) -> None:
+    """Show orders until something holds or it is interrupted, connected to the cloud unless there is no connection to keep.
 
     Raises: Rejected or Closed when the cloud refuses for good.
     """
@@ -87,7 +96,7 @@ async def watch(connection: Connection | None, look: Look, console: Console, int
         if console.is_terminal and not as_json
         else _print_changes(words, look, interval_s, as_json)
     )
-    tasks = [drawing, *([asyncio.create_task(connection.keep())] if connection else [])]
+    tasks = [drawing, asyncio.create_task(_become(until)), *([asyncio.create_task(connection.keep())] if connection else [])]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
@@ -119,6 +128,11 @@ async def _draw(words: Callable[[], str], look: Look, console: Console, interval
         while True:
             await asyncio.sleep(interval_s)
             live.update(drawn(), refresh=True)
+
+
+async def _become(until: Callable[[], bool]) -> None:
+    while not until():  # noqa: ASYNC110 - what other processes do to a home is no event here
+        await asyncio.sleep(LOOK_ASIDE_S)
 
 
 async def _print_changes(words: Callable[[], str], look: Look, interval_s: float, as_json: bool) -> None:

@@ -9,14 +9,16 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine, select
 
-from cloud import commands
+from cloud import commands, paying
 from cloud.domain.audit import Audit
+from cloud.domain.funds import Outcome as PaymentOutcome
 from cloud.domain.inbound import OrderMessage
 from cloud.domain.ledger import Balance, provider_account, receivable_account, user_account
 from cloud.domain.settings import Settings
@@ -44,6 +46,7 @@ from energyshare.values import (
     Instant,
     Kind,
     Minor,
+    Money,
     Number,
     OrderId,
     Percent,
@@ -197,8 +200,8 @@ class Cloud:
         self.numbers: dict[tuple[bytes, OrderId | None], int] = {}
 
     def close(self) -> None:
-        self.engine.dispose()
         self.readers._engine.dispose()
+        self.engine.dispose()  # last, so that it leaves one file
 
     def all_online(self) -> None:
         """Let every provider's stream come."""
@@ -268,8 +271,14 @@ class Cloud:
         return [e.message for to, e in self.letters if to == self.roster[name].id and isinstance(e.message, kind)]
 
     def top_up(self, name: str, amount: int, request: bytes = b"r" * 16, currency: Currency = CNY) -> Any:
-        account = AccountId(self.roster[name].owner)
-        return self.run(lambda work, now: commands.top_up(work, account, RequestId(request), Minor(amount), currency, now))
+        """Pay in through a gateway that agrees at once; gives the balance, or why it was refused."""
+        account, paid = AccountId(self.roster[name].owner), Money(currency, Minor(amount))
+        begin = partial(paying.begin_top_up, account=account, request=RequestId(request), paid=paid, gateway="till")
+        begun = self.run(begin)
+        if isinstance(begun, Rejected):
+            return begun
+        ended = self.run(partial(paying.conclude, name=begun.id, outcome=PaymentOutcome.SUCCEEDED, gateway_id="till"))
+        return ended if isinstance(ended, Rejected) else self.balance(name)
 
     def balance(self, name: str) -> Balance:
         identity = self.roster[name]

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-from tests.cluster import DAY_TARIFF, RENTAL_TARIFF, Cluster, Failed, cluster, free_port, until
+from tests.cluster import CALLOUT_TARIFF, DAY_TARIFF, RENTAL_TARIFF, Cluster, Failed, cluster, free_port, until
 from tests.demo.stage import Narrator, finish
 
 AT = ("--at", "22.5431,114.0579")
@@ -82,20 +82,6 @@ device_home = "worker-1"
 listen = "127.0.0.1:{worker}"
 """
 
-CALLOUT_TARIFF = {
-    "currency": "CNY",
-    "elements": [
-        {
-            "price_components": [
-                {"type": "FLAT", "price": 30.00, "vat": 6.0, "step_size": 1},
-                {"type": "TIME", "price": 90.00, "vat": 6.0, "step_size": 300},
-                {"type": "ITEM", "item": "jump-start", "price": 50.00, "vat": 6.0},
-                {"type": "ITEM", "item": "tyre", "price": 120.00, "vat": 13.0},
-            ]
-        }
-    ],
-}
-
 
 def main() -> int:
     """Tell the story; gives the exit status."""
@@ -119,6 +105,7 @@ def _story(made: Cluster, began: float) -> int:
     _be_helped(narrator, f"127.0.0.1:{ports['worker']}")
     _charge_and_dispute(narrator, f"127.0.0.1:{ports['outlet']}")
     _cancel(narrator, f"127.0.0.1:{ports['outlet']}")
+    _verify(narrator)
     narrator.types("alice", "orders")
     narrator.types("alice", "wallet", "show")
     return finish(narrator, began)
@@ -214,6 +201,18 @@ def _cancel(narrator: Narrator, outlet: str) -> None:
     narrator.types("alice", "select", "4", "1")
     narrator.types("alice", "cancel", "4", "--device", outlet)
     narrator.types("alice", "order", "show", "4")
+
+
+def _verify(narrator: Narrator) -> None:
+    narrator.say("Anyone can recompute a bill from its evidence, with no cloud; a single altered byte is noticed")
+    file = narrator.cluster.folder / "order-2.bundle"
+    narrator.types("alice", "receipt", "2", "--out", str(file))
+    narrator.types("alice", "verify", str(file))
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    altered = file.with_name("altered.bundle")
+    altered.write_bytes(data)
+    narrator.types("alice", "verify", str(altered), status=1)
 
 
 def _jobs(made: Cluster) -> list[dict[str, Any]]:

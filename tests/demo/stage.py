@@ -28,11 +28,11 @@ class Narrator:
         """Say what has just happened."""
         screen.print(f"  [dim]{text}[/]")
 
-    def types(self, who: str, *arguments: str) -> str:
-        """Have somebody type a command; shows it with what it prints."""
+    def types(self, who: str, *arguments: str, status: int = 0) -> str:
+        """Have somebody type a command that ends with a status; shows it with what it prints."""
         program = self.programs.get(who, "energyshare")
         screen.print(f"[bold green]{who}$[/] {program} {shlex.join(arguments)}", soft_wrap=True)
-        said = self.cluster.text(program, *arguments, home=who)
+        said = self.cluster.text(program, *arguments, home=who, status=status)
         for line in said.rstrip().splitlines():
             screen.print(f"  {line}", markup=False, soft_wrap=True)
         return said

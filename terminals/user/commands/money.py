@@ -13,6 +13,14 @@ from terminals.user import pages
 from terminals.user.commands.reaching import amount_of, opened_home
 from terminals.user.options import HOME, JSON
 
+STANDINGS = {
+    "CREATED": "is under way; the gateway has not answered yet",
+    "PENDING": "is under way",
+    "SUCCEEDED": "is paid back to where it came from",
+    "FAILED": "could not be paid back, and is in your wallet again",
+    "REVERSED": "came back, and is in your wallet again",
+}
+
 
 def register(program: click.Group) -> None:
     """Add the commands."""
@@ -68,9 +76,40 @@ def wallet_top_up(amount: str, home: Path, as_json: bool) -> None:
     """
     with opened_home(home) as me:
         minor = amount_of(amount, me)
-        available = asyncio.run(me.top_up(minor))
+        answer = asyncio.run(me.top_up(minor))
         currency = me.identity.currency
     if as_json:
-        click.echo(json.dumps({"available_minor": available, "currency": currency}))
+        facts = {"available_minor": answer.available_minor, "currency": currency, "state": answer.state}
+        click.echo(json.dumps(facts | {"pay_url": answer.pay_url}))
         return
-    pages.out.print(f"Paid in {money(minor, currency)}; available: [bold]{money(available, currency)}[/]")
+    if answer.pay_url:
+        pages.out.print(f"To pay in {money(minor, currency)}, open:")
+        click.echo(f"  {answer.pay_url}")
+        pages.out.print("Then look with: energyshare wallet show")
+        return
+    pages.out.print(f"Paid in {money(minor, currency)}; available: [bold]{money(answer.available_minor, currency)}[/]")
+
+
+@wallet_group.command("withdraw", context_settings={"ignore_unknown_options": True})
+@click.argument("amount")
+@HOME
+@JSON
+def wallet_withdraw(amount: str, home: Path, as_json: bool) -> None:
+    """Take money out, to where it came from; AMOUNT as 100 or 25.50.
+
+    \b
+    Examples:
+      energyshare wallet withdraw 50
+    """
+    with opened_home(home) as me:
+        minor = amount_of(amount, me)
+        answer = asyncio.run(me.withdraw(minor))
+        currency = me.identity.currency
+    if as_json:
+        facts = {"available_minor": answer.available_minor, "currency": currency}
+        parts = [{"amount_minor": p.amount_minor, "state": p.state, "problem": p.problem} for p in answer.parts]
+        click.echo(json.dumps(facts | {"parts": parts}))
+        return
+    for part in answer.parts:
+        pages.out.print(f"{money(part.amount_minor, currency)}  {STANDINGS.get(part.state, part.state)}")
+    pages.out.print(f"available: [bold]{money(answer.available_minor, currency)}[/]")

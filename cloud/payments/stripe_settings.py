@@ -1,0 +1,14 @@
+"""How to reach Stripe."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StripeSettings:
+    """Keys and addresses. `pay_page` is the operator's page on which users pay with Stripe's elements."""
+
+    secret_key: str
+    webhook_secret: str
+    webhook_listen: str
+    pay_page: str
+    api: str
