@@ -1,7 +1,7 @@
 """What comes late, by the programs that people type: starts after the voucher ran out, batteries that stay away.
 
-Vouchers bind for a minute and daemons wait a minute before they claim a battery; what a provider and the operator change while
-offers are open is tried meanwhile.
+Vouchers bind for a minute, which a late start has to wait for; what a provider and the operator change while offers are open is
+tried meanwhile.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from tests.depot import TARIFFS, Depot, depot, escrow_of, require_lawful, requir
 from tests.person import Person
 
 AT = ("--at", "22.5431,114.0579")
-TERMS = "voucher_s = 60\nreturn_grace_s = 4"
+TERMS = "voucher_s = 60\nreturn_grace_s = 4\nclaim_after_s = 10"
 SETTINGS = {"wait_confirmation_s": "2", "start_report_grace_s": "1"}
 DEPOSIT_MINOR = 20_000
 A_MINUTE_AND_MORE_S = 100.0

@@ -32,7 +32,7 @@ from energyshare.values import ChargeBasis, Digest, Instant, Kind, Minor, Number
 from energyshare.wire import peek, seal
 from terminals.journal import PARTS_KEPT_S
 from terminals.provider.config import Offers
-from terminals.provider.endings import ASK_AGAIN_S, CLAIM_WITHIN_S, CLOCKS_APART_S, LATE_S, UNSEEN_S
+from terminals.provider.endings import ASK_AGAIN_S, CLAIM_WITHIN_S, LATE_S, UNSEEN_S
 from terminals.provider.orders import State
 from tests.device.world import DEVICE_GRANT, HOLDER, ISSUER, STRANGER, World, refused
 from tests.provider_world import UNTIL, bill, confirm_end, refusal, ruling
@@ -277,14 +277,15 @@ def away(make: Make, lock: World, **changes: Any) -> Provider:
 
 
 DUE = later(NOW, 10_800)
+CLAIM_AFTER_S = Offers().claim_after_s
 
 
 @pytest.mark.parametrize(
     ("asked", "after_s", "is_said"),
     [
-        (True, CLOCKS_APART_S - 1, False),
-        (True, CLOCKS_APART_S, True),
-        (False, CLOCKS_APART_S, False),
+        (True, CLAIM_AFTER_S - 1, False),
+        (True, CLAIM_AFTER_S, True),
+        (False, CLAIM_AFTER_S, False),
         (False, UNSEEN_S - 1, False),
         (False, UNSEEN_S, True),
         (True, CLAIM_WITHIN_S, False),
@@ -302,7 +303,7 @@ def test_a_battery_is_said_not_to_have_come_back_when_its_lock_says_so_or_was_si
 
 def test_it_is_also_said_after_the_charge_to_the_cap(make: Make, lock: World) -> None:
     provider = away(make, lock)
-    provider.now = later(DUE, CLOCKS_APART_S)
+    provider.now = later(DUE, CLAIM_AFTER_S)
     provider.tell(bill(ChargeBasis.CAP))
     [said] = of(NotReturned, provider.survey(lock))
     assert peek(NotReturnedBody, said.statement) == NotReturnedBody(ORDER, provider.now)
@@ -311,14 +312,14 @@ def test_it_is_also_said_after_the_charge_to_the_cap(make: Make, lock: World) ->
 def test_where_a_person_decides_nothing_is_claimed_by_itself(make: Make, lock: World) -> None:
     provider = away(make, lock)
     provider.orders.use(Offers(claim_unreturned=False))
-    provider.now = later(DUE, CLOCKS_APART_S)
+    provider.now = later(DUE, CLAIM_AFTER_S)
     assert NotReturned not in kinds(provider.visit(lock))
     assert kinds(not_returned(provider)) == [NotReturned]
 
 
 def test_without_a_deposit_nothing_is_claimed(make: Make, lock: World) -> None:
     provider = away(make, lock)
-    provider.now = later(DUE, CLOCKS_APART_S)
+    provider.now = later(DUE, CLAIM_AFTER_S)
     with provider.orders.changing(ORDER) as document:
         document.deposit_minor = 0
     assert NotReturned not in kinds(provider.visit(lock))
@@ -327,7 +328,7 @@ def test_without_a_deposit_nothing_is_claimed(make: Make, lock: World) -> None:
 def test_a_battery_that_came_back_is_not_missed(make: Make, lock: World) -> None:
     provider = away(make, lock)
     lock.release(peek(VoucherBody, provider.orders.sessions.signed_voucher(ORDER, provider.document().voucher)))
-    provider.now = later(DUE, CLOCKS_APART_S)
+    provider.now = later(DUE, CLAIM_AFTER_S)
     assert Ended in kinds(provider.visit(lock))
     provider.now = later(DUE, UNSEEN_S)
     assert NotReturned not in kinds(provider.visit(lock))
@@ -352,7 +353,7 @@ def test_a_statement_that_is_too_early_by_the_clouds_clock_is_made_anew_later(ma
     not_returned(provider)
     provider.tell(refusal(provider, "NOT_OVERDUE"))
     assert NotReturned not in kinds(provider.visit(lock))
-    provider.now = later(DUE, ASK_AGAIN_S + CLOCKS_APART_S)
+    provider.now = later(DUE, ASK_AGAIN_S + CLAIM_AFTER_S)
     assert NotReturned in kinds(provider.visit(lock))
 
 

@@ -71,7 +71,7 @@ class Offers(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     leaves it open; a service's estimate counts with `service_estimate_s`, or with its cap where that is less.
 
     Ends are confirmed after `review_s`, in which a person may refuse them; `claim_unreturned` lets the daemon claim the
-    deposit of a battery that did not come back.
+    deposit of a battery that did not come back, `claim_after_s` later than by its own clock.
     """
 
     valid_s: Annotated[int, msgspec.Meta(ge=10, le=86_400)] = 600
@@ -82,6 +82,7 @@ class Offers(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     return_grace_s: Annotated[int, msgspec.Meta(ge=0, le=30 * 86_400)] = 3_600
     review_s: Annotated[int, msgspec.Meta(ge=0, le=480)] = 0  # the cloud waits 600 s
     claim_unreturned: bool = True
+    claim_after_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 60
     poll_s: Annotated[float, msgspec.Meta(ge=0.05, le=3_600)] = 2.0
 
 

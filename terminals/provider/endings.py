@@ -20,7 +20,6 @@ from terminals.provider.sessions import Sessions
 from terminals.provider.stock import Stock
 
 LATE_S = 120  # before the time is up, an end is answered with the readings that there are
-CLOCKS_APART_S = 60  # how much later than by our clock a battery is overdue for sure
 UNSEEN_S = 6 * DAY_S  # of the seven days that a deposit is held after a battery was due
 CLAIM_WITHIN_S = 7 * DAY_S
 ASK_AGAIN_S = 600
@@ -97,7 +96,7 @@ class Endings:
             return False
         if not self.terms.claim_unreturned or document.state not in ("ACTIVE", "ENDING", "SETTLED"):
             return False
-        now, since = self._book.clock(), CLOCKS_APART_S if looked else UNSEEN_S
+        now, since = self._book.clock(), self.terms.claim_after_s if looked else UNSEEN_S
         return later(Instant(due), since) <= now < later(Instant(due), CLAIM_WITHIN_S)
 
     def state_not_returned(self, order_id: OrderId, document: OrderDocument) -> None:
