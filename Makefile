@@ -51,8 +51,9 @@ docs: $(STAMP) ## Draw docs/order-states.md from the table
 test: $(STAMP) ## Run all tests
 	pytest
 
-nightly: $(STAMP) ## Try 100,000 spoilt bundles of evidence; none may verify
-	ENERGYSHARE_MUTATIONS=100000 pytest tests/cloud/test_evidence_mutations.py
+nightly: $(STAMP) ## Try 100,000 spoilt bundles of evidence, and 100,000 sessions against the second pricer
+	ENERGYSHARE_MUTATIONS=100000 pytest --timeout=3600 tests/cloud/test_evidence_mutations.py
+	ENERGYSHARE_PRICINGS=100000 pytest --timeout=3600 --dist=load tests/test_tariff_agreement.py
 
 demo: $(STAMP) ## Orders of all three kinds through real processes, one with the cloud killed between voucher and unlock
 	@python -m tests.demo.main
