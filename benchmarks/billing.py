@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from benchmarks.settling import settled_per_s
 from energyshare.bound import price_bound
 from energyshare.rating import Delivered, Session, rate, session_of_deliveries
 from energyshare.session import MeterPoint, bill
@@ -30,13 +31,15 @@ DIMENSIONS = ("ENERGY", "TIME", "PARKING_TIME")
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def main(as_json: bool) -> None:
-    """Measure how long pricing takes: a second or two."""
-    found = measure()
+    """Measure how long pricing takes, and how many charge records a second are settled: some seconds."""
+    found = measure() | settled_per_s()
     if as_json:
         click.echo(json.dumps(found))
         return
     line = "a session of {periods} periods by a tariff of {elements} elements takes {rate_us} us, {ratio} times a bare loop"
     click.echo(line.format(**found) + " ({bare_loop_us} us); at most {rate_us_max} us are aimed at".format(**found))
+    settled = "{settled_per_s} charge records settled a second, {settled_ratio} of a floor of signatures and commits"
+    click.echo(settled.format(**found))
 
 
 def measure() -> dict[str, Any]:
