@@ -78,27 +78,29 @@ def borrow_home(home: Path, within_s: float) -> Iterator[None]:
         try:
             held.enter_context(lock_home(home))
         except Unavailable:
-            (home / WANTED).touch()
-            try:
+            with (home / WANTED).open("a") as wish:  # a lock too: the wish of a program that dies goes with it
+                fcntl.flock(wish, fcntl.LOCK_SH)
                 held.enter_context(lock_home_patiently(home, within_s))
-            finally:
-                (home / WANTED).unlink(missing_ok=True)
         yield
 
 
 def is_wanted(home: Path) -> bool:
     """Say whether another program waits for a home."""
-    return (home / WANTED).exists()
+    return _is_locked(home / WANTED)
 
 
 def is_free(home: Path) -> bool:
     """Say whether nobody holds a home, and nobody waits for it."""
-    with (home / "lock").open("a+") as file:
+    return not (_is_locked(home / "lock") or is_wanted(home))
+
+
+def _is_locked(path: Path) -> bool:
+    with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return False
-    return not is_wanted(home)
+            return True
+    return False
 
 
 def open_home(home: Path, role: str) -> None:

@@ -21,7 +21,7 @@ from rich.console import Console, RenderableType
 
 from cloud.cli import main as cloud_program
 from energyshare.errors import Reason, Rejected, Unavailable
-from energyshare.home import borrow_home, is_free, is_wanted, lock_home
+from energyshare.home import WANTED, borrow_home, is_free, is_wanted, lock_home
 from energyshare.program import Program
 from energyshare.values import Instant, later
 from terminals.device.cli import program as device_program
@@ -297,6 +297,12 @@ def test_a_home_that_is_watched_is_given_up_to_one_who_wants_it(tmp_path: Path) 
     borrower.join(5)
     assert (home / "borrowed").exists()
     assert (is_wanted(home), is_free(home)) == (False, True)
+
+
+def test_the_wish_of_a_program_that_died_is_forgotten(tmp_path: Path) -> None:
+    (tmp_path / WANTED).touch()
+    assert not is_wanted(tmp_path)
+    assert is_free(tmp_path)
 
 
 def _borrow(home: Path) -> None:
