@@ -345,7 +345,7 @@ def _hash(end: bytes) -> Digest:
 
 
 def enrolled_home(home: Path, now: Instant, who: identity.Identity, key: SigningKey) -> identity.Identity:
-    """Make a home as enrolling leaves it, of a cloud that is not there."""
+    """Make a home as enrolling leaves it, of a cloud that is not there, so that no date may call for a renewal."""
     authority = Authority.create("energyshare-test", now)
     tls_key, request = new_key_and_request()
     issued = authority.issue_terminal(request, who.role, who.subject_id, now)
@@ -360,7 +360,7 @@ def enrolled_home(home: Path, now: Instant, who: identity.Identity, key: Signing
         trust_bundle=authority.certificate_pem,
         home=home,
         certificate_not_before=now,
-        certificate_not_after=issued.not_after,
+        certificate_not_after=Instant(now * 10),
     )
     identity._save(enrolled)
     return enrolled
