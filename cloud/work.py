@@ -139,9 +139,9 @@ class WorkingSet:
         Raises: Rejected as ledger.apply.
         """
         before = {account: self.balance(account) for account in _touched_by(transfers)}
-        changed = _applied(before, transfers)
+        changed = ledger.apply_all(before, transfers)
         collections = tuple(ledger.collections(before | changed, transfers))
-        changed |= _applied(before | changed, collections)
+        changed |= ledger.apply_all(before | changed, collections)
         self.balances |= changed
         self.changes.balances |= changed
         for transfer in (*transfers, *collections):
@@ -252,14 +252,6 @@ def _touched_by(transfers: Sequence[ledger.Transfer]) -> set[LedgerAccount]:
     for user in ledger.wallets_of(transfers):
         named |= {ledger.user_account(user), ledger.receivable_account(user)}
     return set(filter(ledger.has_balance, named))
-
-
-def _applied(balances: Mapping[LedgerAccount, Balance], transfers: Sequence[ledger.Transfer]) -> dict[LedgerAccount, Balance]:
-    """Give the balances that transfers change, one after the other."""
-    changed: dict[LedgerAccount, Balance] = {}
-    for transfer in transfers:
-        changed |= ledger.apply({**balances, **changed}, transfer)
-    return changed
 
 
 def _accounts_of(order: Order) -> set[LedgerAccount]:

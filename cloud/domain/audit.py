@@ -12,7 +12,7 @@ from cloud.domain.ledger import Balance, Flag, LedgerAccount, Transfer, Transfer
 from energyshare.errors import Rejected
 from energyshare.values import OrderState, id_text
 
-USER, PROVIDER, OWED, ESCROW = "user:", "provider:", "receivable:", "escrow:"
+USER, PROVIDER, OWED, ESCROW, DEPOSIT = "user:", "provider:", "receivable:", "escrow:", "deposit:"
 POSTED, PENDING, POST_PENDING, VOID_PENDING = (Flag.POSTED,), (Flag.PENDING,), (Flag.POST_PENDING,), (Flag.VOID_PENDING,)
 ROUTES: Mapping[str, tuple[tuple[Flag, ...], tuple[str, ...], str]] = {
     "TOP_UP": (POSTED, (ledger.FUNDING,), USER),
@@ -23,6 +23,9 @@ ROUTES: Mapping[str, tuple[tuple[Flag, ...], tuple[str, ...], str]] = {
     "HOLD": (PENDING, (USER, PROVIDER), ESCROW),
     "RELEASE": (VOID_PENDING, (USER, PROVIDER), ESCROW),
     "CHARGE": (POST_PENDING, (USER,), ESCROW),
+    "DEPOSIT_HOLD": (PENDING, (USER, PROVIDER), DEPOSIT),
+    "DEPOSIT_RELEASE": (VOID_PENDING, (USER, PROVIDER), DEPOSIT),
+    "DEPOSIT_CHARGE": (POST_PENDING, (USER,), DEPOSIT),
     "RECEIVABLE": (POSTED, (OWED,), ESCROW),
     "COLLECTION": (POSTED, (USER,), OWED),
     "EARNING": (POSTED, (ESCROW,), PROVIDER),
@@ -32,11 +35,14 @@ ROUTES: Mapping[str, tuple[tuple[Flag, ...], tuple[str, ...], str]] = {
     "COMMISSION_BACK": (POSTED, (ledger.COMMISSION,), ESCROW),
     "VAT_BACK": (POSTED, (ledger.VAT,), ESCROW),
     "REFUND": (POSTED, (ESCROW,), USER),
+    "CLAIM": (POSTED, (DEPOSIT,), PROVIDER),
+    "CLAIM_BACK": ((Flag.POSTED, Flag.POST_PENDING), (PROVIDER,), DEPOSIT),
+    "DEPOSIT_REFUND": (POSTED, (DEPOSIT,), USER),
 }
 """How each reason moves money: its flags, and what debit and credit begin with."""
 PAYMENTS = ("top-up/", "out/")
 """What the ids of transfers of no order begin with."""
-PAID = {"CHARGE": 1, "RECEIVABLE": 1, "REFUND": -1}
+PAID = {"CHARGE": 1, "DEPOSIT_CHARGE": 1, "RECEIVABLE": 1, "REFUND": -1, "DEPOSIT_REFUND": -1}
 """What of these a user pays for an order."""
 
 BILLED = (OrderState.SETTLED, OrderState.DISPUTED)
@@ -150,14 +156,16 @@ def _shape_fault(books: _Books, transfer: Transfer) -> str:
 def _is_routed(transfer: Transfer) -> bool:
     """Say whether a transfer's flag, accounts and order go with its reason."""
     flags, debits, credit = ROUTES.get(transfer.reason, ((), (), ""))
-    escrows = {account for account in (transfer.debit, transfer.credit) if account.startswith(ESCROW)}
+    passed = {account for account in (transfer.debit, transfer.credit) if account.startswith((ESCROW, DEPOSIT))}
     order_id = transfer.order_id
-    own = set() if order_id is None or transfer.reason == "COLLECTION" else {ledger.escrow_account(order_id)}
+    is_of_order = order_id is not None and transfer.reason != "COLLECTION"
+    own = {ledger.escrow_account(order_id), ledger.deposit_account(order_id)} if order_id is not None else set()
     return (
         transfer.flag in flags
         and transfer.debit.startswith(debits)
         and transfer.credit.startswith(credit)
-        and escrows == own
+        and passed <= own
+        and bool(passed) is is_of_order
         and transfer.id.startswith(PAYMENTS if order_id is None else f"{id_text(order_id)}/")
     )
 
@@ -177,8 +185,8 @@ def _compare(
             return f"row of {hold.id}: the hold of no order is open"
         held[hold.order_id] = held.get(hold.order_id, 0) + hold.amount_minor
     for account, total in books.sums.items():
-        if account.startswith(ESCROW) and total != 0:
-            return f"account {account}: the escrow is not empty"
+        if account.startswith((ESCROW, DEPOSIT)) and total != 0:
+            return f"account {account}: it is not empty"
     for order_id, order in orders.items():
         fault = _order_fault(order, held.get(order_id, 0), books.paid.get(order_id, 0), charges.get(order_id, UNCHARGED))
         if fault:

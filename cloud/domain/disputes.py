@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from cloud.domain import ledger
 from cloud.domain.inbound import RulingMade
+from cloud.domain.ledger import Amounts
 from cloud.domain.order import Billed, Decision, Disputed, Facts, Order, Send, Sender, Side, Timer, Wait
 from cloud.domain.settling import correct, rate_of, rebilled
 from energyshare.bodies import RulingBody, SilenceDecisionBody
@@ -23,11 +24,12 @@ def dispute(order: Order, message: Dispute, sender: Sender, facts: Facts, now: I
         raise Rejected(Reason.DISPUTE_AMOUNT, most=str(bill.total_minor))
     account = ledger.provider_account(order.offer.provider_id)
     there = facts.balances.get(account, ledger.Balance(account)).available_minor
-    held = Minor(min(_earned_of(order, message.disputed_minor, facts), max(0, there)))
+    held = _within(_earned_of(order, message.disputed_minor, facts), max(0, there))
     claim = Disputed(Side.USER, message.disputed_minor, is_settled=True, reason=message.reason)
     due = Timer(Wait.RULING, later(now, facts.settings.wait_ruling_s))
-    disputed = replace(order.to(OrderState.DISPUTED, due), dispute=claim, hold_minor=held, attempts=order.attempts + bool(held))
-    transfers = (ledger.hold(order.id, disputed.attempts, account, held, now),) if held else ()
+    transfers = ledger.hold(order.id, order.attempts + 1, account, held, now)
+    attempts = order.attempts + bool(transfers)
+    disputed = replace(order.to(OrderState.DISPUTED, due), dispute=claim, held=held, attempts=attempts)
     return Decision(
         disputed,
         f"{Money(facts.settings.currency, message.disputed_minor)}: {message.reason}",
@@ -88,7 +90,7 @@ def _totals(bill: Billed, dispute: Disputed, charged: Minor) -> tuple[Minor, Min
     return Minor(bill.incl_vat_minor - (back - of_deposit)), Minor(bill.deposit_claimed_minor - of_deposit)
 
 
-def _earned_of(order: Order, disputed: Minor, facts: Facts) -> Minor:
+def _earned_of(order: Order, disputed: Minor, facts: Facts) -> Amounts:
     """Give what the provider would have to give back if all that is disputed went back."""
     bill = order.bill
     assert bill is not None
@@ -97,5 +99,11 @@ def _earned_of(order: Order, disputed: Minor, facts: Facts) -> Minor:
     left = rebilled(order, facts.billing, incl_vat)
     bp = rate_of(bill, facts)
     before = ledger.divide(bill.excl_vat_minor, bill.incl_vat_minor, bill.deposit_claimed_minor, bp)
-    after = ledger.divide(left.excl_vat_minor, left.incl_vat_minor, deposit, bp)
-    return Minor(max(0, before.provider_minor - after.provider_minor))
+    lost = before - ledger.divide(left.excl_vat_minor, left.incl_vat_minor, deposit, bp)
+    return Amounts(Minor(max(0, lost.provider_minor)), Minor(lost.deposit_minor))
+
+
+def _within(wanted: Amounts, most: int) -> Amounts:
+    """Lower amounts to what is there; the deposit comes first."""
+    deposit = min(wanted.deposit_minor, most)
+    return Amounts(Minor(min(wanted.price_minor, most - deposit)), Minor(deposit))

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from cloud.domain.delivery import begin, conflict, require_start_of
 from cloud.domain.inbound import EndConfirmedBy, EndRefusedBy, EndReported, EndRequested
+from cloud.domain.ledger import Amounts
 from cloud.domain.order import Decision, Disputed, Facts, Order, Send, Sender, Side, StoredPart, Timer, Wait
 from cloud.domain.settling import Rest, correct, let_go, settle, until_the_end
 from energyshare.bodies import GrantBody, OpenedEnd, Verified
@@ -92,7 +93,7 @@ def refuse_end(order: Order, message: EndRefusedBy, sender: Sender, facts: Facts
     part = StoredPart(PartKind.END_REFUSAL, refusal.digest, refusal.signed)
     due = Timer(Wait.RULING, later(now, facts.settings.wait_ruling_s))
     claim = Disputed(Side.PROVIDER, refusal.body.claimed_minor, is_settled=False, reason=refusal.body.reason)
-    rest = Rest(refusal.body.claimed_minor, OrderState.DISPUTED, due, claim)
+    rest = Rest(Amounts(deposit_minor=refusal.body.claimed_minor), OrderState.DISPUTED, due, claim)
     return settle(order, charge_on_evidence(order, facts), facts, now, parts=(part,), rest=rest)
 
 

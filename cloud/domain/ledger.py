@@ -1,15 +1,16 @@
 """Double entry: accounts, immutable transfers, holds that are pending until posted or voided.
 
-An account is named by its kind and owner (`user:…`, `provider:…`, `receivable:…`, `escrow:…`), the platform's own by kind
-alone. A hold is a PENDING transfer to an order's escrow, from the user's account or, for a dispute of a settled bill, from the
-provider's; POST_PENDING moves what is due of it and frees the rest, VOID_PENDING frees all. What a user owes without a hold is
-debited to its receivable account, and collected from its wallet as soon as something is in it. Laws, kept when writing and
-checked again when reading: debits equal credits; no user account below its limit; pending equals the open holds; escrow is
-empty; each settled order has one original charge record. User, provider and receivable accounts carry a balance; the
-platform's are summed from their rows.
+An account is named by its kind and owner (`user:…`, `provider:…`, `receivable:…`, `escrow:…`, `deposit:…`), the platform's own
+by kind alone. What is held for an order is PENDING from the user's account or, for a dispute of a settled bill, from the
+provider's: the price's part to the order's escrow, the deposit's to an account of its own, as it is no revenue and bears
+neither commission nor VAT. POST_PENDING moves what is due of a hold and frees the rest, VOID_PENDING frees all. What a user
+owes without a hold is debited to its receivable account, and collected from its wallet as soon as something is in it. Laws,
+kept when writing and checked again when reading: debits equal credits; no user account below its limit; pending equals the
+open holds; escrows and deposit accounts are empty; each settled order has one original charge record. User, provider and
+receivable accounts carry a balance; all others are summed from their rows.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NewType
@@ -91,6 +92,11 @@ def escrow_account(order: OrderId) -> LedgerAccount:
     return LedgerAccount(f"escrow:{id_text(order)}")
 
 
+def deposit_account(order: OrderId) -> LedgerAccount:
+    """Name the account of an order's deposit."""
+    return LedgerAccount(f"deposit:{id_text(order)}")
+
+
 def has_balance(account: LedgerAccount) -> bool:
     """Say whether an account's balance is kept when writing."""
     return account.startswith(("user:", "provider:", "receivable:"))
@@ -111,6 +117,14 @@ def apply(balances: Mapping[LedgerAccount, Balance], transfer: Transfer) -> dict
         changed[transfer.credit] = replace(before, credits_minor=before.credits_minor + transfer.amount_minor)
     for balance in changed.values():
         _require_lawful(balance, transfer.flag)
+    return changed
+
+
+def apply_all(balances: Mapping[LedgerAccount, Balance], transfers: Iterable[Transfer]) -> dict[LedgerAccount, Balance]:
+    """Give the balances that transfers change, one after the other; raises as `apply`."""
+    changed: dict[LedgerAccount, Balance] = {}
+    for transfer in transfers:
+        changed |= apply({**balances, **changed}, transfer)
     return changed
 
 
@@ -144,98 +158,175 @@ def transfer_id(order: OrderId, step: str) -> TransferId:
     return TransferId(f"{id_text(order)}/{step}")
 
 
-def hold(order: OrderId, number: int, account: LedgerAccount, amount: Minor, now: Instant) -> Transfer:
-    """Hold an amount for an order; `number` counts its holds."""
-    step = transfer_id(order, f"hold-{number}")
-    return Transfer(step, order, now, account, escrow_account(order), amount, Flag.PENDING, "HOLD")
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """What is held for an order, or due of that: for its price, and of its deposit."""
+
+    price_minor: Minor = Minor(0)
+    deposit_minor: Minor = Minor(0)
+
+    @property
+    def total_minor(self) -> Minor:
+        """Both."""
+        return Minor(self.price_minor + self.deposit_minor)
+
+    def __add__(self, other: "Amounts") -> "Amounts":
+        return Amounts(Minor(self.price_minor + other.price_minor), Minor(self.deposit_minor + other.deposit_minor))
 
 
-def void(order: OrderId, number: int, account: LedgerAccount, held: Minor, now: Instant) -> Transfer:
-    """Free a hold."""
-    return _ended(order, number, account, held, Minor(0), Flag.VOID_PENDING, "RELEASE", now)
+NONE = Amounts()
 
 
-def post(order: OrderId, number: int, account: LedgerAccount, held: Minor, due: Minor, now: Instant) -> Transfer:
-    """Move what is due of a hold to the order's escrow and free the rest; with nothing due all is freed."""
-    if due == 0:
-        return void(order, number, account, held, now)
-    reason = "CHARGE" if account.startswith("user:") else "EARNING_BACK"
-    return _ended(order, number, account, held, due, Flag.POST_PENDING, reason, now)
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What is held of one kind: to which account, under which ids, and for which reasons."""
+
+    step: str
+    account: Callable[[OrderId], LedgerAccount]
+    held: str
+    released: str
+    charged: str
+    given_back: str
 
 
-def _ended(
-    order: OrderId, number: int, account: LedgerAccount, held: Minor, amount: Minor, flag: Flag, reason: str, now: Instant
-) -> Transfer:
+_PRICE = _Kind("", escrow_account, "HOLD", "RELEASE", "CHARGE", "EARNING_BACK")
+_DEPOSIT = _Kind("deposit-", deposit_account, "DEPOSIT_HOLD", "DEPOSIT_RELEASE", "DEPOSIT_CHARGE", "CLAIM_BACK")
+
+
+def hold(order: OrderId, number: int, account: LedgerAccount, held: Amounts, now: Instant) -> tuple[Transfer, ...]:
+    """Hold amounts for an order; `number` counts its holds, and of nothing there is none."""
+    return tuple(
+        Transfer(
+            transfer_id(order, f"{kind.step}hold-{number}"),
+            order,
+            now,
+            account,
+            kind.account(order),
+            amount,
+            Flag.PENDING,
+            kind.held,
+        )
+        for kind, amount, _ in _kinds(held, NONE)
+    )
+
+
+def void(order: OrderId, number: int, account: LedgerAccount, held: Amounts, now: Instant) -> tuple[Transfer, ...]:
+    """Free what is held."""
+    return post(order, number, account, held, NONE, now)
+
+
+def post(
+    order: OrderId, number: int, account: LedgerAccount, held: Amounts, due: Amounts, now: Instant
+) -> tuple[Transfer, ...]:
+    """Move what is due of a hold to the order's accounts and free the rest."""
+    return tuple(_ended(order, number, account, kind, amount, part, now) for kind, amount, part in _kinds(held, due))
+
+
+def _kinds(held: Amounts, due: Amounts) -> Iterator[tuple[_Kind, Minor, Minor]]:
+    """Give each kind of which something is held, how much, and what of it is due."""
+    for kind, amount, part in (
+        (_PRICE, held.price_minor, due.price_minor),
+        (_DEPOSIT, held.deposit_minor, due.deposit_minor),
+    ):
+        assert 0 <= part <= amount, (held, due)
+        if amount:
+            yield kind, amount, part
+
+
+def _ended(order: OrderId, number: int, account: LedgerAccount, kind: _Kind, held: Minor, due: Minor, now: Instant) -> Transfer:
+    charged = kind.charged if account.startswith("user:") else kind.given_back
+    step, flag, reason = ("post", Flag.POST_PENDING, charged) if due else ("void", Flag.VOID_PENDING, kind.released)
     return Transfer(
-        transfer_id(order, f"{'void' if flag is Flag.VOID_PENDING else 'post'}-{number}"),
+        transfer_id(order, f"{kind.step}{step}-{number}"),
         order,
         now,
         account,
-        escrow_account(order),
-        amount,
+        kind.account(order),
+        due,
         flag,
         reason,
-        transfer_id(order, f"hold-{number}"),
+        transfer_id(order, f"{kind.step}hold-{number}"),
         held,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How a settled amount is divided; deposits bear neither commission nor VAT. A correction's may be below zero."""
+    """How a bill is divided: its price, and what the provider claims of the deposit. A correction's may be below zero."""
 
     provider_minor: int
     commission_minor: int
     vat_minor: int
+    deposit_minor: int
+
+    @property
+    def price_minor(self) -> Minor:
+        """What the user pays without the deposit."""
+        return Minor(self.provider_minor + self.commission_minor + self.vat_minor)
 
     @property
     def total_minor(self) -> Minor:
         """What the user pays."""
-        return Minor(self.provider_minor + self.commission_minor + self.vat_minor)
+        return Minor(self.price_minor + self.deposit_minor)
+
+    def __add__(self, other: "Shares") -> "Shares":
+        return Shares(
+            self.provider_minor + other.provider_minor,
+            self.commission_minor + other.commission_minor,
+            self.vat_minor + other.vat_minor,
+            self.deposit_minor + other.deposit_minor,
+        )
 
     def __sub__(self, other: "Shares") -> "Shares":
         return Shares(
             self.provider_minor - other.provider_minor,
             self.commission_minor - other.commission_minor,
             self.vat_minor - other.vat_minor,
+            self.deposit_minor - other.deposit_minor,
         )
-
-
-NOTHING = Shares(0, 0, 0)
 
 
 def divide(excl_vat_minor: Minor, incl_vat_minor: Minor, deposit_claimed_minor: Minor, commission_bp: int) -> Shares:
     """Divide a bill: commission half-up on the amount without VAT, the provider gets the rest."""
     commission = (excl_vat_minor * commission_bp * 2 + 10_000) // 20_000
     return Shares(
-        excl_vat_minor - commission + deposit_claimed_minor,
+        excl_vat_minor - commission,
         commission,
         incl_vat_minor - excl_vat_minor,
+        deposit_claimed_minor,
     )
 
 
 def pay_out(order: OrderId, bill: int, provider: ProviderId, shares: Shares, now: Instant) -> tuple[Transfer, ...]:
-    """Move an order's shares from its escrow to where they belong; shares below zero come back. `bill` counts its records."""
-    targets = (
-        ("provider", provider_account(provider), shares.provider_minor, "EARNING"),
-        ("commission", COMMISSION, shares.commission_minor, "COMMISSION"),
-        ("vat", VAT, shares.vat_minor, "VAT"),
+    """Move an order's shares from its accounts to where they belong; shares below zero come back. `bill` counts its records."""
+    escrow, to = escrow_account(order), provider_account(provider)
+    routes = (
+        ("provider", escrow, to, shares.provider_minor, "EARNING"),
+        ("commission", escrow, COMMISSION, shares.commission_minor, "COMMISSION"),
+        ("vat", escrow, VAT, shares.vat_minor, "VAT"),
+        ("claim", deposit_account(order), to, shares.deposit_minor, "CLAIM"),
     )
-    escrow = escrow_account(order)
-    moved = []
-    for step, target, amount, reason in targets:
+    gone, back = [], []
+    for step, source, target, amount, reason in routes:
         step_id = transfer_id(order, step if bill == 1 else f"{step}-{bill}")
         if amount > 0:
-            moved.append(Transfer(step_id, order, now, escrow, target, Minor(amount), Flag.POSTED, reason))
+            gone.append(Transfer(step_id, order, now, source, target, Minor(amount), Flag.POSTED, reason))
         elif amount < 0:
-            moved.append(Transfer(step_id, order, now, target, escrow, Minor(-amount), Flag.POSTED, f"{reason}_BACK"))
-    return tuple(sorted(moved, key=lambda transfer: transfer.debit == escrow))  # what comes back arrives first
+            back.append(Transfer(step_id, order, now, target, source, Minor(-amount), Flag.POSTED, f"{reason}_BACK"))
+    return (*back, *gone)  # what comes back arrives first
 
 
-def refund(order: OrderId, bill: int, account: AccountId, amount: Minor, now: Instant) -> Transfer:
-    """Give an amount back from an order's escrow to its user."""
-    step = transfer_id(order, f"refund-{bill}")
-    return Transfer(step, order, now, escrow_account(order), user_account(account), amount, Flag.POSTED, "REFUND")
+def refund(order: OrderId, bill: int, account: AccountId, back: Amounts, now: Instant) -> tuple[Transfer, ...]:
+    """Give amounts back from an order's accounts to its user."""
+    routes = (
+        ("refund", escrow_account(order), back.price_minor, "REFUND"),
+        ("deposit-refund", deposit_account(order), back.deposit_minor, "DEPOSIT_REFUND"),
+    )
+    return tuple(
+        Transfer(transfer_id(order, f"{step}-{bill}"), order, now, source, user_account(account), amount, Flag.POSTED, reason)
+        for step, source, amount, reason in routes
+        if amount
+    )
 
 
 def owe(order: OrderId, bill: int, account: AccountId, amount: Minor, now: Instant) -> Transfer:

@@ -1,5 +1,6 @@
 """From the demand to the held asset: demand, offers, selection, and what undoes them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from cloud.domain import ledger
@@ -168,14 +169,14 @@ def select(order: Order, message: SelectionMade, sender: Sender, facts: Facts, n
     if facts.asset is None or facts.asset.held_by is not None or facts.asset.is_suspended:
         raise Rejected(Reason.ASSET_TAKEN)
     _require_paid_up(order, facts)
-    hold = ledger.hold(order.id, order.attempts + 1, ledger.user_account(order.account_id), offer.hold_minor, now)
+    hold = ledger.hold(order.id, order.attempts + 1, ledger.user_account(order.account_id), offer.to_hold, now)
     require_funds(hold, facts)
     selected = replace(
         order.to(OrderState.SELECTED, Timer(Wait.VOUCHER, later(now, facts.settings.wait_voucher_s))),
         attempts=order.attempts + 1,
         selected=offer.digest,
         selection_hash=message.selection.digest,
-        hold_minor=offer.hold_minor,
+        held=offer.to_hold,
         work=Work(offer.items, offer.duration_s_max) if offer.kind is Kind.SERVICE else None,
     )
     return Decision(
@@ -183,7 +184,7 @@ def select(order: Order, message: SelectionMade, sender: Sender, facts: Facts, n
         f"{Money(facts.settings.currency, offer.hold_minor)} held",
         (Send(selected.provider, Award(message.selection.signed, order.holder_key)),),
         (StoredPart(PartKind.SELECTION, message.selection.digest, message.selection.signed),),
-        (hold,) if offer.hold_minor else (),  # what is free holds nothing
+        hold,
         AssetHold(offer.asset_id, order.id),
     )
 
@@ -219,7 +220,7 @@ def reopen(order: Order, reason: str, now: Instant) -> Decision:
         left.to(OrderState.DEMANDED, Timer(Wait.OFFER_EXPIRY, binding)),
         selected=None,
         selection_hash=None,
-        hold_minor=Minor(0),
+        held=ledger.NONE,
         work=None,
     )
     return Decision(
@@ -233,7 +234,7 @@ def reopen(order: Order, reason: str, now: Instant) -> Decision:
 
 def close(order: Order, state: OrderState, reason: str, now: Instant) -> Decision:
     """End an order with nothing to bill: free what is held and tell everyone."""
-    closed = replace(order.to(state, None), hold_minor=Minor(0))
+    closed = replace(order.to(state, None), held=ledger.NONE)
     return Decision(
         closed,
         reason,
@@ -249,9 +250,7 @@ def binding_until(order: Order, now: Instant) -> Instant | None:
 
 
 def _freed(order: Order, now: Instant) -> tuple[ledger.Transfer, ...]:
-    if not order.selected or not order.hold_minor:
-        return ()
-    return (ledger.void(order.id, order.attempts, ledger.user_account(order.account_id), order.hold_minor, now),)
+    return ledger.void(order.id, order.attempts, ledger.user_account(order.account_id), order.held, now)
 
 
 def _require_sensible(demand: Demand, facts: Facts, now: Instant) -> None:
@@ -357,12 +356,16 @@ def _bound(offer: OfferBody, now: Instant) -> Minor:
         raise Rejected(Reason.OFFER_TARIFF, problem=problem_of(error)) from None
 
 
-def require_funds(hold: ledger.Transfer, facts: Facts) -> None:
-    """Raise Rejected{INSUFFICIENT_FUNDS}, saying what there is, unless a hold is covered."""
+def require_funds(hold: Sequence[ledger.Transfer], facts: Facts, freed: Sequence[ledger.Transfer] = ()) -> None:
+    """Raise Rejected{INSUFFICIENT_FUNDS}, saying what there is, unless a user's hold is covered once another was freed."""
+    if not hold:
+        return
+    before = {**facts.balances, **ledger.apply_all(facts.balances, freed)}
     try:
-        ledger.apply(facts.balances, hold)
+        ledger.apply_all(before, hold)
     except Rejected as refusal:
         if refusal.reason is Reason.INSUFFICIENT_FUNDS:
-            available = facts.balances.get(hold.debit, ledger.Balance(hold.debit)).available_minor
-            raise Rejected(refusal.reason, needed=str(hold.amount_minor), available=str(available)) from None
+            user = hold[0].debit
+            needed, available = sum(t.amount_minor for t in hold), before.get(user, ledger.Balance(user)).available_minor
+            raise Rejected(refusal.reason, needed=str(needed), available=str(available)) from None
         raise

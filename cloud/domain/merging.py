@@ -46,7 +46,6 @@ from energyshare.values import (
     Digest,
     Instant,
     Kind,
-    Minor,
     OrderId,
     OrderState,
     PartKind,
@@ -249,15 +248,16 @@ def _authorized(order: Order, agreement: Agreement, facts: Facts, kept: frozense
 
 def _secured(order: Order, facts: Facts, now: Instant) -> tuple[Order, tuple[ledger.Transfer, ...]]:
     """Hold what the offer may cost, unless it is held already; without the funds the bill will be owed."""
-    amount = order.offer.hold_minor
-    if order.hold_minor == amount:
+    needed, user = order.offer.to_hold, ledger.user_account(order.account_id)
+    if order.held == needed:
         return order, ()
-    hold = ledger.hold(order.id, order.attempts + 1, ledger.user_account(order.account_id), amount, now)
+    freed = ledger.void(order.id, order.attempts, user, order.held, now)
+    hold = ledger.hold(order.id, order.attempts + 1, user, needed, now)
     try:
-        require_funds(hold, facts)
+        require_funds(hold, facts, freed)
     except Rejected:
-        return replace(order, hold_minor=Minor(0), is_unsecured=True), ()
-    return replace(order, hold_minor=amount, attempts=order.attempts + 1), (hold,)
+        return replace(order, held=ledger.NONE, is_unsecured=True), freed
+    return replace(order, held=needed, attempts=order.attempts + 1), (*freed, *hold)
 
 
 def _standing(made: OfferMade) -> StandingOffer:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Self
 
-from cloud.domain.ledger import Balance, LedgerAccount, Transfer
+from cloud.domain import ledger
+from cloud.domain.ledger import Amounts, Balance, LedgerAccount, Transfer
 from cloud.domain.screening import AssetRecord, Screening, Tariffs
 from cloud.domain.settings import Settings
 from energyshare.bodies import ChargeRecordBody, Part, RulingBody, ServiceItem, SettlementRequestBody, SilenceDecisionBody
@@ -106,6 +107,11 @@ class StandingOffer:
     items: tuple[ServiceItem, ...] = ()
     quote_minor: Minor = Minor(0)
 
+    @property
+    def to_hold(self) -> Amounts:
+        """What a selection holds."""
+        return Amounts(Minor(self.hold_minor - self.deposit_minor), self.deposit_minor)
+
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
@@ -201,7 +207,7 @@ class Disputed:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One order. `version` counts what happened to it, `attempts` its holds; `hold_minor` is what is held by the last one.
+    """One order. `version` counts what happened to it, `attempts` its holds; `held` is what is held by the last one.
 
     `is_unsecured` says that its hold was freed before a start receipt came: its bill is booked as receivable. `set_aside` names
     what its device signed beside the statements that govern; such are kept once.
@@ -220,7 +226,7 @@ class Order:
     attempts: int = 0
     selected: Digest | None = None
     selection_hash: Digest | None = None
-    hold_minor: Minor = Minor(0)
+    held: Amounts = ledger.NONE
     authorization: Authorization | None = None
     supply: Supply | None = None
     end_hash: Digest | None = None
@@ -266,6 +272,18 @@ class Order:
     def provider(self) -> TerminalId:
         """The selected provider's terminal: one daemon runs a provider's identity."""
         return TerminalId(self.offer.provider_id)
+
+    @property
+    def hold_minor(self) -> Minor:
+        """What is held in all."""
+        return self.held.total_minor
+
+    @property
+    def held_from(self) -> LedgerAccount:
+        """Whose it is: the user's, or, while a settled bill is disputed, the provider's."""
+        if self.dispute is not None and self.dispute.is_settled:
+            return ledger.provider_account(self.offer.provider_id)
+        return ledger.user_account(self.account_id)
 
     @property
     def agreed_hold_minor(self) -> Minor:

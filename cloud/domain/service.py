@@ -11,6 +11,7 @@ from cloud.domain.inbound import (
     SettlementRequested,
 )
 from cloud.domain.inventory import problem_of
+from cloud.domain.ledger import Amounts
 from cloud.domain.matching import require_funds
 from cloud.domain.order import (
     Decision,
@@ -65,13 +66,10 @@ def answer(order: Order, message: AmendmentAnswered, sender: Sender, facts: Fact
     told = (Send(order.provider, AmendmentAnswer(message.answer.signed)),)
     if not body.approved:
         return Decision(replace(order, work=replace(work, proposal=None)), "refused", told, (part,))
-    transfers = _raised(order, proposal.hold_minor, facts, now)
-    approved = replace(
-        order,
-        work=_widened(work, proposal),
-        hold_minor=order.hold_minor if order.is_unsecured else Minor(order.hold_minor + proposal.hold_minor),
-        attempts=order.attempts + bool(transfers),
-    )
+    raised = order.held + Amounts(Minor(0) if order.is_unsecured else proposal.hold_minor)
+    transfers = _raised(order, raised, facts, now)
+    widened = replace(order, work=_widened(work, proposal))
+    approved = replace(widened, held=raised, attempts=order.attempts + bool(transfers))
     return Decision(approved, "approved", told, (part,), transfers)
 
 
@@ -120,7 +118,7 @@ def answer_settlement(order: Order, message: SettlementAnswered, sender: Sender,
     due = Timer(Wait.RULING, later(now, facts.settings.wait_ruling_s))
     held = disputed and not order.is_unsecured
     claim = Disputed(Side.USER, disputed, is_settled=False, reason="the settlement was refused")
-    rest = Rest(disputed, OrderState.DISPUTED, due, claim) if held else None
+    rest = Rest(Amounts(disputed), OrderState.DISPUTED, due, claim) if held else None
     return settle(order, charged, facts, now, parts=(part,), rest=rest)
 
 
@@ -147,18 +145,15 @@ def _extra_hold(work: Work, body: AmendmentBody, facts: Facts) -> Minor:
         raise Rejected(Reason.AMENDMENT_HOLD, problem=problem_of(error)) from None
 
 
-def _raised(order: Order, more: Minor, facts: Facts, now: Instant) -> tuple[ledger.Transfer, ...]:
+def _raised(order: Order, raised: Amounts, facts: Facts, now: Instant) -> tuple[ledger.Transfer, ...]:
     """Replace the hold by a higher one; raises Rejected{INSUFFICIENT_FUNDS}."""
-    if not more or order.is_unsecured:
+    if raised == order.held:
         return ()
-    user, total = ledger.user_account(order.account_id), Minor(order.hold_minor + more)
-    balances = dict(facts.balances)
-    freed = (ledger.void(order.id, order.attempts, user, order.hold_minor, now),) if order.hold_minor else ()
-    for transfer in freed:
-        balances |= ledger.apply(balances, transfer)
-    hold = ledger.hold(order.id, order.attempts + 1, user, total, now)
-    require_funds(hold, replace(facts, balances=balances))
-    return (*freed, hold)
+    user = ledger.user_account(order.account_id)
+    freed = ledger.void(order.id, order.attempts, user, order.held, now)
+    hold = ledger.hold(order.id, order.attempts + 1, user, raised, now)
+    require_funds(hold, facts, freed)
+    return (*freed, *hold)
 
 
 def _widened(work: Work, proposal: Proposal) -> Work:

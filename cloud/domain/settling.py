@@ -8,7 +8,7 @@ Source: DESIGN.md section 6; ADR-0008.
 from dataclasses import dataclass, replace
 
 from cloud.domain import ledger
-from cloud.domain.ledger import Shares, Transfer
+from cloud.domain.ledger import Amounts, Shares, Transfer
 from cloud.domain.order import (
     AssetHold,
     Billed,
@@ -38,7 +38,7 @@ NOTHING = Minor(0)
 class Rest:
     """What stays held after a bill, in which state, for how long, and because of which dispute."""
 
-    amount_minor: Minor
+    amounts: Amounts
     state: OrderState
     timer: Timer
     dispute: Disputed | None = None
@@ -59,13 +59,13 @@ def settle(
     assert facts.billing is not None
     commission_bp = facts.settings.commission_bp
     shares = _shares(charged, deposit_claimed, commission_bp)
-    held = rest.amount_minor if rest else Minor(0)
-    assert shares.total_minor + held <= order.agreed_hold_minor, (order.id, charged)
+    held = rest.amounts if rest else ledger.NONE
+    assert shares.total_minor + held.total_minor <= order.agreed_hold_minor, (order.id, charged)
     settled = replace(
         order.to(rest.state if rest else OrderState.SETTLED, rest.timer if rest else None),
         total_minor=shares.total_minor,
-        hold_minor=held,
-        attempts=order.attempts + bool(held),
+        held=held,
+        attempts=order.attempts + (held != ledger.NONE),
         bill=_billed(1, charged, charged.basis, deposit_claimed, now, commission_bp),
         dispute=rest.dispute if rest else None,
     )
@@ -102,7 +102,7 @@ def correct(
     settled = replace(
         order.to(OrderState.SETTLED, None),
         total_minor=shares.total_minor,
-        hold_minor=Minor(0),
+        held=ledger.NONE,
         bill=_billed(order.bill.number + 1, charged, basis, deposit_claimed, since, commission_bp),
         dispute=None,
     )
@@ -122,9 +122,9 @@ def let_go(order: Order, note: str, now: Instant, parts: tuple[StoredPart, ...] 
     """Give back the deposit of a settled order; its bill may be disputed from now on."""
     assert order.hold_minor
     assert order.bill is not None
-    transfer = ledger.void(order.id, order.attempts, ledger.user_account(order.account_id), order.hold_minor, now)
-    freed = replace(order.to(OrderState.SETTLED, None), hold_minor=Minor(0), bill=replace(order.bill, settled=now))
-    return Decision(freed, note, parts=parts, transfers=(transfer,))
+    transfers = ledger.void(order.id, order.attempts, order.held_from, order.held, now)
+    freed = replace(order.to(OrderState.SETTLED, None), held=ledger.NONE, bill=replace(order.bill, settled=now))
+    return Decision(freed, note, parts=parts, transfers=transfers)
 
 
 def rebilled(order: Order, billing: BillingFacts, incl_vat_minor: Minor) -> Charge:
@@ -167,40 +167,36 @@ def _shares_of(bill: Billed, commission_bp: int) -> Shares:
 def _paid(order: Order, shares: Shares, now: Instant) -> tuple[Transfer, ...]:
     """Pay a first bill from the hold; without one it is owed."""
     out = ledger.pay_out(order.id, 1, order.offer.provider_id, shares, now)
-    user = ledger.user_account(order.account_id)
     if not order.is_unsecured:
-        held = order.hold_minor
-        return (ledger.post(order.id, order.attempts, user, held, shares.total_minor, now), *out) if held else ()
-    if not shares.total_minor:
+        due = Amounts(shares.price_minor, Minor(shares.deposit_minor))
+        return (*ledger.post(order.id, order.attempts, order.held_from, order.held, due, now), *out)
+    assert not shares.deposit_minor, "nothing is claimed where nothing was held"
+    if not shares.price_minor:
         return ()
-    return (ledger.owe(order.id, 1, order.account_id, shares.total_minor, now), *out)
+    return (ledger.owe(order.id, 1, order.account_id, shares.price_minor, now), *out)
 
 
 def _held_anew(order: Order, now: Instant) -> tuple[Transfer, ...]:
-    if not order.hold_minor:
-        return ()
-    return (ledger.hold(order.id, order.attempts, ledger.user_account(order.account_id), order.hold_minor, now),)
+    return ledger.hold(order.id, order.attempts, ledger.user_account(order.account_id), order.held, now)
 
 
 def _moved(order: Order, difference: Shares, now: Instant) -> tuple[Transfer, ...]:
     """Move what a correction changes: from a hold, or back to the user."""
     assert order.bill is not None
     number = order.bill.number + 1
-    ended: tuple[Transfer, ...] = ()
-    left = difference
-    if order.hold_minor and order.dispute is not None and order.dispute.is_settled:
-        back = Minor(min(order.hold_minor, max(0, -difference.provider_minor)))
-        account = ledger.provider_account(order.offer.provider_id)
-        ended = (ledger.post(order.id, order.attempts, account, order.hold_minor, back, now),)
-        left = replace(difference, provider_minor=difference.provider_minor + back)
-    elif order.hold_minor:
-        due = Minor(max(0, difference.total_minor))
-        ended = (ledger.post(order.id, order.attempts, ledger.user_account(order.account_id), order.hold_minor, due, now),)
-    else:
-        assert difference.total_minor <= 0, "nothing is held that could pay more"
+    left, due = difference, _above_zero(difference.price_minor, difference.deposit_minor)
+    if order.dispute is not None and order.dispute.is_settled:
+        lost = _above_zero(-difference.provider_minor, -difference.deposit_minor)
+        due = Amounts(min(order.held.price_minor, lost.price_minor), min(order.held.deposit_minor, lost.deposit_minor))
+        left = difference + Shares(due.price_minor, 0, 0, due.deposit_minor)
+    ended = ledger.post(order.id, order.attempts, order.held_from, order.held, due, now)
     out = ledger.pay_out(order.id, number, order.offer.provider_id, left, now)
-    lost = -difference.total_minor
-    return (*ended, *out, *((ledger.refund(order.id, number, order.account_id, Minor(lost), now),) if lost > 0 else ()))
+    back = _above_zero(-difference.price_minor, -difference.deposit_minor)
+    return (*ended, *out, *ledger.refund(order.id, number, order.account_id, back, now))
+
+
+def _above_zero(price_minor: int, deposit_minor: int) -> Amounts:
+    return Amounts(Minor(max(0, price_minor)), Minor(max(0, deposit_minor)))
 
 
 def _billed(
@@ -282,5 +278,5 @@ def _correction_note(charged: Charge, shares: Shares, before: Billed) -> str:
 def _note(charged: Charge, shares: Shares, rest: Rest | None) -> str:
     what = f"{charged.energy_wh} Wh, {charged.duration_s} s"
     paid = Money(charged.currency, shares.total_minor)
-    held = f", {Money(charged.currency, rest.amount_minor)} stay held" if rest else ""
+    held = f", {Money(charged.currency, rest.amounts.total_minor)} stay held" if rest else ""
     return f"{charged.basis.name}: {what}, {paid} paid{held}"

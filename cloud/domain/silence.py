@@ -5,6 +5,7 @@ from dataclasses import replace
 from cloud.domain import disputes, service
 from cloud.domain.ending import charge_on_evidence
 from cloud.domain.inbound import TimerFired
+from cloud.domain.ledger import Amounts
 from cloud.domain.matching import close, offers_ran_out, reopen
 from cloud.domain.order import AssetHold, Decision, Facts, Order, Timer, Wait
 from cloud.domain.settling import Rest, freed, let_go, settle
@@ -54,7 +55,8 @@ def charge_to_the_cap(order: Order, timer: Timer, facts: Facts, now: Instant) ->
     due = later(now, facts.settings.wait_not_returned_s)
     deposit = order.offer.deposit_minor
     is_held = deposit > 0 and not order.is_unsecured
-    rest = Rest(deposit, OrderState.SETTLED, Timer(Wait.NOT_RETURNED, due)) if is_held else None
+    held = Amounts(deposit_minor=deposit)
+    rest = Rest(held, OrderState.SETTLED, Timer(Wait.NOT_RETURNED, due)) if is_held else None
     return settle(order, charged, facts, now, silence=silence_of(order, timer, now), rest=rest)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from cloud.domain.checkpoint import Batch
-from cloud.domain.ledger import Balance, Flag, LedgerAccount, Transfer, TransferId
+from cloud.domain.ledger import Amounts, Balance, Flag, LedgerAccount, Transfer, TransferId
 from cloud.domain.order import (
     Authorization,
     Billed,
@@ -90,6 +90,7 @@ def order_changes(order: Order) -> dict[str, Any]:
         "selected": order.selected,
         "selection_hash": order.selection_hash,
         "hold_minor": order.hold_minor,
+        "deposit_held_minor": order.held.deposit_minor,
         "voucher_hash": voucher.digest if voucher else None,
         "voucher_serial": voucher.serial if voucher else None,
         "voucher_epoch": voucher.epoch if voucher else None,
@@ -127,7 +128,7 @@ def order_of(row: Any, participants: Iterable[Any], offers: Iterable[Any]) -> Or
         attempts=row.attempts,
         selected=row.selected,
         selection_hash=row.selection_hash,
-        hold_minor=Minor(row.hold_minor),
+        held=Amounts(Minor(row.hold_minor - row.deposit_held_minor), Minor(row.deposit_held_minor)),
         authorization=_authorization(row) if row.voucher_hash else None,
         supply=_supply(row) if row.start_hash else None,
         end_hash=row.end_hash,

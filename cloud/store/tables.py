@@ -134,6 +134,7 @@ orders = Table(
     _hash("selected", nullable=True),
     _hash("selection_hash", nullable=True),
     _number("hold_minor"),
+    _number("deposit_held_minor", server_default="0"),
     _hash("voucher_hash", nullable=True),
     _number("voucher_serial", nullable=True),
     _number("voucher_epoch", nullable=True),

@@ -4,6 +4,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,16 @@ def test_a_copy_of_older_tables_is_brought_up_to_date(folder: Path) -> None:
     assert inspect(folder / "new.db").revision == "0001"
     put_back(folder / "new.db", folder / "cloud.db")
     assert inspect(folder / "cloud.db").revision > "0001"
+
+
+def test_tables_from_before_deposits_had_accounts_are_left_alone_while_one_is_held(cloud: Cloud, folder: Path) -> None:
+    Story(cloud, device="sun-battery").until_selected()
+    cloud.close()
+    with closing(sqlite3.connect(cloud.path)) as connection, connection:
+        connection.execute("ALTER TABLE orders DROP COLUMN deposit_held_minor")
+        connection.execute("UPDATE alembic_version SET version_num = '0004'")
+    with pytest.raises(Unavailable, match="1 orders still hold a deposit"):
+        open_writer(cloud.path)
 
 
 def test_nothing_is_overwritten(cloud: Cloud, folder: Path) -> None:

@@ -140,7 +140,7 @@ def rewrite_chain(cloud: Cloud) -> None:
     chain = incarnation_of(cloud.engine)
     cloud.close()
     by_hand(cloud, "DELETE FROM ledger_batches", "UPDATE alembic_version SET version_num = '0002'", "DROP TABLE commissions")
-    by_hand(cloud, "DROP TABLE ledger_batches")
+    by_hand(cloud, "DROP TABLE ledger_batches", "ALTER TABLE orders DROP COLUMN deposit_held_minor")
     with closing(sqlite3.connect(cloud.path)) as connection, connection:
         for name in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'pay%'").fetchall():
             connection.execute(f"DROP TABLE {name[0]}")

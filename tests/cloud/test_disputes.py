@@ -14,7 +14,15 @@ from tests.cloud.story import Story
 
 PAID = [("HOLD", 814), ("CHARGE", 407), ("EARNING", 342), ("COMMISSION", 18), ("VAT", 47)]
 """2.5 kWh and an hour at the outlet."""
-BATTERY = [("HOLD", 5_565), ("CHARGE", 339), ("EARNING", 285), ("COMMISSION", 15), ("VAT", 39)]
+BATTERY = [
+    ("HOLD", 565),
+    ("DEPOSIT_HOLD", 5_000),
+    ("CHARGE", 339),
+    ("DEPOSIT_RELEASE", 0),
+    ("EARNING", 285),
+    ("COMMISSION", 15),
+    ("VAT", 39),
+]
 """An hour of a battery, whose deposit is 5,000."""
 QUOTE = 20_140
 WINDOW_S, RULED_S = 72 * 3_600, 14 * 86_400
@@ -47,7 +55,7 @@ def battery(cloud: Cloud) -> Story:
 def test_a_claim_up_to_the_deposit_stays_held_and_the_bill_is_paid(cloud: Cloud, battery: Story, claimed: int) -> None:
     battery.by_provider(battery.refusing_end(claimed))
     assert (battery.state, battery.wait) == (OrderState.DISPUTED, "RULING")
-    assert cloud.money(battery.order) == [*BATTERY, ("HOLD", claimed)]
+    assert cloud.money(battery.order) == [*BATTERY, ("DEPOSIT_HOLD", claimed)]
     assert (battery.bill().incl_vat_minor, battery.bill().deposit_claimed_minor) == (339, 0)
     assert [settled.disputed_minor for settled in battery.bills()] == [claimed]
     assert PartKind.END_REFUSAL in {part.kind for part in battery.bills()[0].parts}
@@ -78,9 +86,9 @@ def test_a_refusal_answers_the_end_that_is_recorded(
 @pytest.mark.parametrize(
     ("charged", "rows"),
     [
-        (0, [("RELEASE", 0)]),
-        (600, [("CHARGE", 600), ("EARNING", 600)]),
-        (1_000, [("CHARGE", 1_000), ("EARNING", 1_000)]),
+        (0, [("DEPOSIT_RELEASE", 0)]),
+        (600, [("DEPOSIT_CHARGE", 600), ("CLAIM", 600)]),
+        (1_000, [("DEPOSIT_CHARGE", 1_000), ("CLAIM", 1_000)]),
     ],
 )
 def test_a_ruling_gives_the_provider_all_part_or_nothing_of_its_claim(
@@ -88,7 +96,7 @@ def test_a_ruling_gives_the_provider_all_part_or_nothing_of_its_claim(
 ) -> None:
     battery.by_provider(battery.refusing_end(1_000))
     assert ruled(battery, charged) is None
-    assert cloud.money(battery.order) == [*BATTERY, ("HOLD", 1_000), *rows]
+    assert cloud.money(battery.order) == [*BATTERY, ("DEPOSIT_HOLD", 1_000), *rows]
     assert (battery.bill().incl_vat_minor, battery.bill().deposit_claimed_minor) == (339, charged)
     assert (battery.state, battery.wait) == (OrderState.SETTLED, None)
     require_lawful(battery)

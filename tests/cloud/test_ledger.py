@@ -10,14 +10,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from cloud.domain import ledger
 from cloud.domain.audit import Audit, Charges, OrderFacts, audit
-from cloud.domain.ledger import Balance, Flag, LedgerAccount, Shares, Transfer, TransferId
+from cloud.domain.ledger import Amounts, Balance, Flag, LedgerAccount, Shares, Transfer, TransferId
 from energyshare.errors import Reason, Rejected
 from energyshare.values import MINOR_MAX, AccountId, Minor, OrderId, OrderState, ProviderId, id_text
 from tests.cloud.actors import T0
 
 ACCOUNTS = [AccountId(bytes([n]) * 16) for n in (1, 2)]
 PROVIDERS = [ProviderId(bytes([n]) * 16) for n in (8, 9)]
-AMOUNTS = st.integers(1, 10_000)
+AMOUNTS, DEPOSITS = st.integers(1, 10_000), st.integers(0, 3_000)
 VATS, SHARES_BP = st.integers(0, 2_000), st.integers(0, 10_000)
 
 
@@ -26,7 +26,7 @@ class Held:
     """What is held for an order, and the number of its hold."""
 
     account: LedgerAccount
-    amount: int
+    amounts: Amounts
     number: int
 
 
@@ -66,26 +66,27 @@ class Books:
         self.users[order] = account
         return order
 
-    def hold(self, account: AccountId, amount: int) -> None:
-        order, user = self.new_order(account), ledger.user_account(account)
-        self.states[order], self.held[order] = OrderState.SELECTED, Held(user, amount, 1)
+    def hold(self, account: AccountId, price: int, deposit: int) -> None:
+        order, user, held = self.new_order(account), ledger.user_account(account), amounts(price, deposit)
+        self.states[order], self.held[order] = OrderState.SELECTED, Held(user, held, 1)
         try:
-            self.add(ledger.hold(order, 1, user, Minor(amount), T0))
+            self.add(*ledger.hold(order, 1, user, held, T0))
         except Rejected:
             del self.held[order]
             raise
 
     def void(self, order: OrderId) -> None:
         held = self.held.pop(order)
-        self.add(ledger.void(order, held.number, held.account, Minor(held.amount), T0))
+        self.add(*ledger.void(order, held.number, held.account, held.amounts, T0))
         self.states[order] = OrderState.CANCELLED
 
-    def settle(self, order: OrderId, provider: ProviderId, part: int, vat: int, commission_bp: int) -> None:
-        """Pay a bill out of the hold."""
+    def settle(self, order: OrderId, provider: ProviderId, part: int, vat: int, claim: int, commission_bp: int) -> None:
+        """Pay a bill out of the hold, and a claim out of the deposit."""
         held = self.held.pop(order)
-        shares = shares_of(min(part, held.amount), vat, commission_bp)
-        paid = ledger.post(order, held.number, held.account, Minor(held.amount), shares.total_minor, T0)
-        self.add(paid, *ledger.pay_out(order, 1, provider, shares, T0))
+        price, claimed = min(part, held.amounts.price_minor), min(claim, held.amounts.deposit_minor)
+        shares = shares_of(price, vat, commission_bp, claimed)
+        paid = ledger.post(order, held.number, held.account, held.amounts, amounts(price, claimed), T0)
+        self.add(*paid, *ledger.pay_out(order, 1, provider, shares, T0))
         self.states[order], self.bills[order] = OrderState.SETTLED, (provider, shares)
 
     def settle_unsecured(self, account: AccountId, provider: ProviderId, shares: Shares) -> None:
@@ -99,35 +100,41 @@ class Books:
         """Hold all that the provider had of a bill."""
         provider, shares = self.bills[order]
         account = ledger.provider_account(provider)
-        self.add(ledger.hold(order, 2, account, Minor(shares.provider_minor), T0))
-        self.states[order], self.held[order] = OrderState.DISPUTED, Held(account, shares.provider_minor, 2)
+        held = amounts(shares.provider_minor, shares.deposit_minor)
+        self.add(*ledger.hold(order, 2, account, held, T0))
+        self.states[order], self.held[order] = OrderState.DISPUTED, Held(account, held, 2)
 
-    def rule(self, order: OrderId, charged: int, vat: int, commission_bp: int) -> None:
+    def rule(self, order: OrderId, charged: int, vat: int, claim: int, commission_bp: int) -> None:
         """Leave the user a bill of so much, and give the rest back."""
         (provider, before), held = self.bills[order], self.held.pop(order)
-        after = shares_of(min(charged, before.total_minor), vat, commission_bp)
-        back = before.provider_minor - after.provider_minor
-        if back < 0 or after.commission_minor > before.commission_minor or after.vat_minor > before.vat_minor:
-            after, back = Shares(0, 0, 0), before.provider_minor
-        lost = before.total_minor - after.total_minor
-        left = Shares(0, after.commission_minor - before.commission_minor, after.vat_minor - before.vat_minor)
-        refund = (ledger.refund(order, 2, self.users[order], Minor(lost), T0),) if lost else ()
-        ended = ledger.post(order, 2, held.account, Minor(held.amount), Minor(back), T0)
-        self.add(ended, *ledger.pay_out(order, 2, provider, left, T0), *refund)
+        claimed = min(claim, before.deposit_minor)
+        after = shares_of(min(charged, before.price_minor), vat, commission_bp, claimed)
+        lost = before - after
+        if min(lost.provider_minor, lost.commission_minor, lost.vat_minor) < 0:
+            after, lost = Shares(0, 0, 0, 0), before
+        left = Shares(0, -lost.commission_minor, -lost.vat_minor, 0)
+        refund = ledger.refund(order, 2, self.users[order], amounts(lost.price_minor, lost.deposit_minor), T0)
+        back = amounts(lost.provider_minor, lost.deposit_minor)
+        ended = ledger.post(order, 2, held.account, held.amounts, back, T0)
+        self.add(*ended, *ledger.pay_out(order, 2, provider, left, T0), *refund)
         self.states[order], self.bills[order] = OrderState.SETTLED, (provider, after)
 
     def orders(self) -> dict[bytes, OrderFacts]:
-        nothing = Held(LedgerAccount(""), 0, 0)
-        return {order: OrderFacts(state, self.held.get(order, nothing).amount) for order, state in self.states.items()}
+        held = {order: held.amounts.total_minor for order, held in self.held.items()}
+        return {order: OrderFacts(state, held.get(order, 0)) for order, state in self.states.items()}
 
     def audit(self, rows: list[Transfer] | None = None) -> Audit:
         charges: dict[bytes, Charges] = {order: Charges(1, shares.total_minor) for order, (_, shares) in self.bills.items()}
         return audit(enumerate(self.rows if rows is None else rows), self.kept, self.orders(), charges)
 
 
-def shares_of(incl_vat: int, vat: int, commission_bp: int) -> Shares:
-    shares = ledger.divide(Minor(max(0, incl_vat - vat)), Minor(incl_vat), Minor(0), commission_bp)
-    assert shares.total_minor == incl_vat
+def amounts(price: int, deposit: int = 0) -> Amounts:
+    return Amounts(Minor(price), Minor(deposit))
+
+
+def shares_of(incl_vat: int, vat: int, commission_bp: int, claimed: int = 0) -> Shares:
+    shares = ledger.divide(Minor(max(0, incl_vat - vat)), Minor(incl_vat), Minor(claimed), commission_bp)
+    assert (shares.price_minor, shares.deposit_minor) == (incl_vat, claimed)
     return shares
 
 
@@ -142,13 +149,13 @@ class Ledger(RuleBasedStateMachine):
     def pay_in(self, account: AccountId, amount: int) -> None:
         self.books.top_up(account, amount)
 
-    @rule(account=st.sampled_from(ACCOUNTS), amount=AMOUNTS)
-    def select(self, account: AccountId, amount: int) -> None:
-        if amount <= self.books.available(ledger.user_account(account)):
-            self.books.hold(account, amount)
+    @rule(account=st.sampled_from(ACCOUNTS), amount=AMOUNTS, deposit=DEPOSITS)
+    def select(self, account: AccountId, amount: int, deposit: int) -> None:
+        if amount + deposit <= self.books.available(ledger.user_account(account)):
+            self.books.hold(account, amount, deposit)
             return
         with pytest.raises(Rejected, match="INSUFFICIENT_FUNDS"):
-            self.books.hold(account, amount)
+            self.books.hold(account, amount, deposit)
 
     @precondition(lambda self: self.selected())
     @rule(data=st.data())
@@ -156,22 +163,22 @@ class Ledger(RuleBasedStateMachine):
         self.books.void(data.draw(st.sampled_from(self.selected())))
 
     @precondition(lambda self: self.selected())
-    @rule(data=st.data(), part=st.integers(0, 10_000), vat=VATS, commission_bp=SHARES_BP)
-    def settle(self, data: st.DataObject, part: int, vat: int, commission_bp: int) -> None:
+    @rule(data=st.data(), part=st.integers(0, 10_000), vat=VATS, claim=DEPOSITS, commission_bp=SHARES_BP)
+    def settle(self, data: st.DataObject, part: int, vat: int, claim: int, commission_bp: int) -> None:
         order = data.draw(st.sampled_from(self.selected()))
-        self.books.settle(order, data.draw(st.sampled_from(PROVIDERS)), part, vat, commission_bp)
+        self.books.settle(order, data.draw(st.sampled_from(PROVIDERS)), part, vat, claim, commission_bp)
 
     @rule(account=st.sampled_from(ACCOUNTS), provider=st.sampled_from(PROVIDERS), amount=AMOUNTS, vat=VATS)
     def settle_unsecured(self, account: AccountId, provider: ProviderId, amount: int, vat: int) -> None:
         self.books.settle_unsecured(account, provider, shares_of(amount, vat, 500))
 
     @precondition(lambda self: self.disputable())
-    @rule(data=st.data(), charged=st.integers(0, 10_000), vat=VATS, commission_bp=SHARES_BP)
-    def dispute_and_rule(self, data: st.DataObject, charged: int, vat: int, commission_bp: int) -> None:
+    @rule(data=st.data(), charged=st.integers(0, 10_000), vat=VATS, claim=DEPOSITS, commission_bp=SHARES_BP)
+    def dispute_and_rule(self, data: st.DataObject, charged: int, vat: int, claim: int, commission_bp: int) -> None:
         order = data.draw(st.sampled_from(self.disputable()))
         self.books.dispute(order)
         assert self.books.audit().fault == ""
-        self.books.rule(order, charged, vat, commission_bp)
+        self.books.rule(order, charged, vat, claim, commission_bp)
 
     def selected(self) -> list[OrderId]:
         return sorted(self.books.held)
@@ -186,7 +193,7 @@ class Ledger(RuleBasedStateMachine):
         found = self.books.audit()
         assert found.fault == ""
         assert found.debits_minor == found.credits_minor
-        assert found.held_minor == sum(held.amount for held in self.books.held.values())
+        assert found.held_minor == sum(held.amounts.total_minor for held in self.books.held.values())
         assert found.held_minor == sum(balance.held_minor for balance in self.books.kept.values())
         for account in ACCOUNTS:
             user, owed = ledger.user_account(account), ledger.receivable_account(account)
@@ -205,13 +212,13 @@ def some_books() -> Books:
     for account in ACCOUNTS:
         books.top_up(account, 5_000)
     for account in (*ACCOUNTS, *ACCOUNTS):
-        books.hold(account, 900)
+        books.hold(account, 900, 200)
     first, second, third, _ = sorted(books.held)
-    books.settle(first, PROVIDERS[0], 565, 65, 500)
+    books.settle(first, PROVIDERS[0], 565, 65, 150, 500)
     books.void(second)
-    books.settle(third, PROVIDERS[1], 113, 13, 500)
+    books.settle(third, PROVIDERS[1], 113, 13, 0, 500)
     books.dispute(first)
-    books.rule(first, 226, 26, 500)
+    books.rule(first, 226, 26, 100, 500)
     books.settle_unsecured(ACCOUNTS[1], PROVIDERS[0], shares_of(9_040, 1_040, 500))
     books.top_up(ACCOUNTS[1], 60)
     return books
@@ -298,8 +305,8 @@ def test_a_provider_s_account_falls_below_zero_by_a_correction_and_not_by_a_hold
     account = ledger.provider_account(PROVIDERS[0])
     much = Minor(books.available(account) + 1)
     with pytest.raises(Rejected, match="INSUFFICIENT_FUNDS"):
-        books.add(ledger.hold(ORDER, 1, account, much, T0))
-    books.add(*ledger.pay_out(ORDER, 2, PROVIDERS[0], Shares(-much, 0, 0), T0))
+        books.add(*ledger.hold(ORDER, 1, account, amounts(much), T0))
+    books.add(*ledger.pay_out(ORDER, 2, PROVIDERS[0], Shares(-much, 0, 0, 0), T0))
     assert books.available(account) == -1
 
 
@@ -321,4 +328,5 @@ def test_shares_add_up_and_none_is_below_zero(excl: int, vat: int, deposit: int,
     shares = ledger.divide(Minor(excl), Minor(excl + vat), Minor(deposit), commission_bp)
     assert shares.total_minor == excl + vat + deposit
     assert min(shares.provider_minor, shares.commission_minor, shares.vat_minor) >= 0
+    assert shares.deposit_minor == deposit
     assert abs(shares.commission_minor * 10_000 - excl * commission_bp) <= 5_000

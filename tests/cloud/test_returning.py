@@ -2,6 +2,7 @@
 
 import pytest
 
+from cloud.domain.inbound import RulingMade
 from cloud.domain.settings import Settings
 from energyshare.bodies import ChargeRecordBody, SilenceDecisionBody
 from energyshare.messages import Settled
@@ -13,10 +14,19 @@ from tests.cloud.conftest import OpenCloud
 from tests.cloud.story import Story
 
 HELD, CAPPED, DEPOSIT = 5_565, 565, 5_000
+SELECTED = [("HOLD", 565), ("DEPOSIT_HOLD", DEPOSIT)]
 """Two hours at 2.00 and 1.00 flat with 13 % VAT, and the deposit."""
 OVERDUE_S, WEEK_S = 7_200 + 3_600, 7 * 86_400
-CHARGED = [("HOLD", HELD), ("CHARGE", CAPPED), ("EARNING", 475), ("COMMISSION", 25), ("VAT", 65), ("HOLD", DEPOSIT)]
-CLAIMED = [("CHARGE", DEPOSIT), ("EARNING", DEPOSIT)]
+CHARGED = [
+    *SELECTED,
+    ("CHARGE", CAPPED),
+    ("DEPOSIT_RELEASE", 0),
+    ("EARNING", 475),
+    ("COMMISSION", 25),
+    ("VAT", 65),
+    ("DEPOSIT_HOLD", DEPOSIT),
+]
+CLAIMED = [("DEPOSIT_CHARGE", DEPOSIT), ("CLAIM", DEPOSIT)]
 REVERSED = [("EARNING_BACK", 285), ("COMMISSION_BACK", 15), ("VAT_BACK", 39), ("REFUND", 339)]
 """Half an hour costs 226: 200 without VAT, of which the commission is 10."""
 
@@ -41,8 +51,9 @@ def returned(story: Story, elapsed_s: int, name: str = "sun") -> list[str]:
 def require_lawful(cloud: Cloud, story: Story) -> None:
     assert cloud.audit().fault == ""
     rows = cloud.money(story.order)
-    paid = sum(amount for reason, amount in rows if reason == "CHARGE") - sum(a for reason, a in rows if reason == "REFUND")
-    assert paid == story.bill().incl_vat_minor + story.bill().deposit_claimed_minor
+    sums = {reason: sum(amount for other, amount in rows if other == reason) for reason, _ in rows}
+    assert sums["CHARGE"] - sums.get("REFUND", 0) == story.bill().incl_vat_minor
+    assert sums.get("DEPOSIT_CHARGE", 0) - sums.get("DEPOSIT_REFUND", 0) == story.bill().deposit_claimed_minor
 
 
 # The cap
@@ -65,7 +76,7 @@ def test_a_provider_that_says_nothing_for_seven_days_lets_the_deposit_go(cloud: 
     cloud.pass_s(WEEK_S - 1)
     assert cloud.balance("ann").held_minor == DEPOSIT
     cloud.pass_s(1)
-    assert cloud.money(story.order) == [*CHARGED, ("RELEASE", 0)]
+    assert cloud.money(story.order) == [*CHARGED, ("DEPOSIT_RELEASE", 0)]
     assert (story.state, cloud.balance("ann").available_minor) == (OrderState.SETTLED, FUNDS - CAPPED)
     assert story.wait is None
     assert refusals(cloud, story.by_provider(story.not_returning()), "sun") == ["NOT_OVERDUE"]
@@ -80,8 +91,18 @@ def test_a_battery_without_a_deposit_is_charged_to_the_cap_and_done(cloud: Cloud
     story.by_provider(story.issuing())
     story.by_user(story.starting())
     overdue(story)
-    assert cloud.money(story.order) == [("HOLD", CAPPED), *CHARGED[1:5]]
+    assert cloud.money(story.order) == [row for row in CHARGED if not row[0].startswith("DEPOSIT")]
     assert story.wait is None
+
+
+def test_a_claimed_deposit_that_its_user_disputes_is_held_apart_from_the_price(cloud: Cloud, story: Story) -> None:
+    overdue(story).by_provider(story.not_returning())
+    story.by_user(story.disputing(DEPOSIT + 100))
+    assert cloud.money(story.order)[-2:] == [("HOLD", 84), ("DEPOSIT_HOLD", DEPOSIT)]
+    assert cloud.instruct(story.order, RulingMade(Minor(4_100), "it came back scratched")) is None
+    assert cloud.money(story.order)[-3:] == [("RELEASE", 0), ("CLAIM_BACK", 1_000), ("DEPOSIT_REFUND", 1_000)]
+    assert (story.bill().incl_vat_minor, story.bill().deposit_claimed_minor) == (CAPPED, DEPOSIT - 1_000)
+    require_lawful(cloud, story)
 
 
 # Not returned
@@ -114,11 +135,13 @@ def test_a_statement_at_the_very_moment_settles_and_claims_in_one(cloud: Cloud, 
     assert silence is not None
     assert open_signed(SilenceDecisionBody, silence, PLATFORM.public).body.waited_for == "RETURN"
     assert cloud.money(story.order) == [
-        ("HOLD", HELD),
-        ("CHARGE", HELD),
-        ("EARNING", 475 + DEPOSIT),
+        *SELECTED,
+        ("CHARGE", CAPPED),
+        ("DEPOSIT_CHARGE", DEPOSIT),
+        ("EARNING", 475),
         ("COMMISSION", 25),
         ("VAT", 65),
+        ("CLAIM", DEPOSIT),
     ]
     require_lawful(cloud, story)
 
@@ -190,7 +213,7 @@ def test_an_earlier_return_reverses_the_cap(cloud: Cloud, story: Story, name: st
     bill = story.bill()
     assert (bill.basis, bill.incl_vat_minor, bill.deposit_claimed_minor) == (ChargeBasis.END_RECEIPT, 226, 0)
     assert bill.corrects_hash == digest_of(ChargeRecordBody, first.charge_record)
-    assert cloud.money(story.order) == [*CHARGED, ("RELEASE", 0), *REVERSED]
+    assert cloud.money(story.order) == [*CHARGED, ("DEPOSIT_RELEASE", 0), *REVERSED]
     assert (cloud.balance("ann").available_minor, cloud.balance("ann").held_minor) == (FUNDS - 226, 0)
     assert cloud.balance("sun").available_minor == 190
     assert story.wait is None
@@ -205,9 +228,10 @@ def test_an_earlier_return_reverses_a_claimed_deposit_too(cloud: Cloud, story: S
     assert cloud.money(story.order) == [
         *CHARGED,
         *CLAIMED,
-        ("EARNING_BACK", 285 + DEPOSIT),
-        *REVERSED[1:3],
-        ("REFUND", 339 + DEPOSIT),
+        *REVERSED[:3],
+        ("CLAIM_BACK", DEPOSIT),
+        REVERSED[3],
+        ("DEPOSIT_REFUND", DEPOSIT),
     ]
     assert cloud.balance("ann").available_minor == FUNDS - 226
     require_lawful(cloud, story)
@@ -241,7 +265,7 @@ def test_a_return_while_the_deposit_waits_lets_it_go_and_the_cap_stays(cloud: Cl
     cloud.pass_s(86_400)
     for name in ("sun", "ann"):
         assert returned(story, OVERDUE_S + 3_600, name) == []
-    assert cloud.money(story.order) == [*CHARGED, ("RELEASE", 0)]
+    assert cloud.money(story.order) == [*CHARGED, ("DEPOSIT_RELEASE", 0)]
     assert (story.bill().basis, len(story.bills())) == (ChargeBasis.CAP, 1)
     assert refusals(cloud, story.by_provider(story.not_returning()), "sun") == ["NOT_OVERDUE"]
     require_lawful(cloud, story)

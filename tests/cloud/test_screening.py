@@ -183,7 +183,8 @@ def test_everyone_examined_is_asked_or_counted_once(
     found = screened(demand, *assets, stations=stations)
     asked = [c.asset for c in found.candidates]
     assert found.examined == len(assets) == len(asked) + sum(e.count for e in found.exclusions)
-    assert len({(a.provider_id, a.station, a.kind) for a in asked}) == len(asked) <= stations
+    assert len({(a.provider_id, a.station, a.kind) for a in asked}) == len(asked)
+    assert all(sum(a.kind is kind for a in asked) <= stations for kind in kinds)
     assert [c.distance_m for c in found.candidates] == sorted(c.distance_m for c in found.candidates)
     assert all(distance_m(SQUARE, a.place) <= radius and a.kind in kinds and a.held_by is None for a in asked)
     assert price is None or all(c.bound_minor <= price for c in found.candidates)

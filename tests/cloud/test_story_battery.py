@@ -37,7 +37,15 @@ def test_a_battery_is_borrowed_returned_and_paid_and_the_deposit_comes_back(clou
     story.by_user(story.asking_to_end())
     story.by_provider(story.confirming())
     assert story.state == OrderState.SETTLED
-    assert cloud.money(story.order) == [("HOLD", HELD), ("CHARGE", 226), ("EARNING", 190), ("COMMISSION", 10), ("VAT", 26)]
+    assert cloud.money(story.order) == [
+        ("HOLD", 565),
+        ("DEPOSIT_HOLD", 5_000),
+        ("CHARGE", 226),
+        ("DEPOSIT_RELEASE", 0),
+        ("EARNING", 190),
+        ("COMMISSION", 10),
+        ("VAT", 26),
+    ]
     assert (cloud.balance("ann").available_minor, cloud.balance("ann").held_minor) == (FUNDS - 226, 0)
     assert record(cloud).kind is Kind.BATTERY
     assert cloud.audit().fault == ""
