@@ -1,11 +1,7 @@
 """The operator's commands about the ledger: its check and checkpoints, statements, commissions."""
 
-import csv
 import json
-import sys
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -17,27 +13,12 @@ from cloud.config import CloudHome
 from cloud.pages import out, plain
 from energyshare.bodies import CheckpointBody
 from energyshare.errors import Corrupt
+from energyshare.statement_page import print_statement, require_one_form, statement_options
 from energyshare.v1 import operator_pb2 as pb
-from energyshare.values import Kind, datetime_of, id_text
+from energyshare.values import Kind, datetime_of
 from energyshare.wire import decode_strictly
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-
-class Day(click.ParamType[Timestamp]):
-    """A date, at its beginning in UTC, or a time as ISO 8601 writes it."""
-
-    name = "date"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Timestamp:
-        """Give it as the contract does."""
-        given = Timestamp()
-        try:
-            moment = datetime.fromisoformat(value)
-            given.FromDatetime(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
-        except (ValueError, OverflowError):
-            self.fail(f"{value!r} is no date; write for example 2026-11-01", param, ctx)
-        return given
 
 
 @click.group()
@@ -97,10 +78,7 @@ def ledger_checkpoint(home: Path, file: Path | None, as_json: bool) -> None:
 @HOME
 @click.argument("name")
 @click.option("--role", type=click.Choice(["user", "provider"]), required=True)
-@click.option("--from", "start", type=Day(), required=True, help="The first day, UTC.")
-@click.option("--to", "end", type=Day(), required=True, help="The day after the last, UTC.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, amounts in minor units.")
-@JSON
+@statement_options
 def statement(home: Path, name: str, role: str, start: Timestamp, end: Timestamp, as_csv: bool, as_json: bool) -> None:
     """Print what moved on a user's or provider's account: every movement with its order and charge record, and the sums.
 
@@ -109,13 +87,9 @@ def statement(home: Path, name: str, role: str, start: Timestamp, end: Timestamp
       energyshare-cloud statement depot --role provider --from 2026-11-01 --to 2026-12-01
       energyshare-cloud statement alice --role user --from 2026-11-01 --to 2026-12-01 --csv > alice.csv
     """
-    if as_csv and as_json:
-        raise click.UsageError("choose one of --csv and --json")
-    answer = ask(home, "GetStatement", pb.GetStatementRequest(role=role, name=name, from_time=start, to_time=end))
-    if as_csv:
-        _print_csv(answer)
-        return
-    show(answer, as_json, lambda: pages.statement(answer, role))
+    require_one_form(as_csv, as_json)
+    asked = pb.GetPartyStatementRequest(role=role, name=name, from_time=start, to_time=end)
+    print_statement(out, ask(home, "GetPartyStatement", asked).statement, as_csv, as_json)
 
 
 @click.group()
@@ -160,16 +134,6 @@ def commission_set(home: Path, name: str, kind: str, bp: int | None, reason: str
         out.print("To see all: energyshare-cloud commission list")
 
     show(answer, as_json, page)
-
-
-def _print_csv(answer: pb.GetStatementResponse) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(("time", "reason", "amount_minor", "balance_minor", "currency", "order_id", "charge_record", "corrects"))
-    for row in answer.rows:
-        order = id_text(row.order_id) if row.order_id else ""
-        when = row.entry_time.ToJsonString()
-        records = (row.charge_record_hash.hex(), row.corrects_hash.hex())
-        writer.writerow((when, row.reason, row.amount_minor, row.balance_minor, answer.currency, order, *records))
 
 
 COMMANDS = (ledger, statement, commission)

@@ -122,7 +122,7 @@ class Node:
         payments = Payments(gateway, pump.call, readers)
         constant = Cloud(home.database, currency, root, home.token_secret(), gateway)
         operators = Operators(readers, pump.call, pump.instruct, facts, constant)
-        accounts = Accounts(directory, pump, readers, platform, currency, payments, pool)
+        accounts = Accounts(directory, pump, readers, platform, config.settings(), payments, pool)
         certificate = ServerCertificate(authority, config.names, system_now)
 
         main = grpc.aio.server(options=SERVER_OPTIONS)

@@ -126,31 +126,6 @@ def ledger(answer: pb.CheckLedgerResponse) -> None:
     out.print(f"  {answer.batches} batches: no row was altered, added or removed within")
 
 
-def statement(answer: pb.GetStatementResponse, role: str) -> None:
-    """Print what moved on a party's account."""
-    currency = answer.currency
-    lines = [
-        (
-            day_clock(r.entry_time),
-            r.reason,
-            short(r.order_id),
-            money(r.amount_minor, currency),
-            money(r.balance_minor, currency),
-        )
-        for r in answer.rows
-    ]
-    out.print(f"opening balance {money(answer.opening_minor, currency)}")
-    rows(("time", "what", "order", "amount", "balance"), lines, "Nothing moved.")
-    out.print(f"closing balance {money(answer.closing_minor, currency)}")
-    for total in answer.totals:
-        out.print(f"  {total.reason:16} {money(total.amount_minor, currency)}")
-    out.print(f"in the bills: VAT {money(answer.vat_minor, currency)}, commission {money(answer.commission_minor, currency)}")
-    if role == "provider":
-        out.print(f"can be paid out now: {money(answer.payable_minor, currency)}")
-    elif answer.owed_minor:
-        out.print(f"owed beside it: {money(answer.owed_minor, currency)}")
-
-
 def commissions(answer: pb.ListCommissionsResponse) -> None:
     """Print the commissions that differ, and the one that does not."""
     lines = [(c.provider_name, c.kind, percent(c.commission_bp)) for c in answer.commissions]

@@ -1,6 +1,7 @@
 """An energy order by the programs that people type, from the demand to a proved bill."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -46,8 +47,23 @@ def test_an_energy_order_goes_from_its_demand_to_a_proved_bill(shop: Depot) -> N
     checked = cluster.operator("ledger", "check")
     assert (checked["fault"], checked["charge_records"], checked["held_minor"]) == ("", "1", "0")
     wallet = cluster.user("alice", "wallet", "show")
-    assert wallet == {"available_minor": 50_000 - ended["total_minor"], "held_minor": 0, "currency": "CNY"}
+    left = 50_000 - ended["total_minor"]
+    assert wallet == {"available_minor": left, "held_minor": 0, "owed_minor": 0, "currency": "CNY"}
+    _require_stated(shop, ended)
     until("all acknowledgements", lambda: cluster.operator("status")["waiting_envelopes"] == "0")
+
+
+def _require_stated(shop: Depot, ended: dict[str, Any]) -> None:
+    """Both sides are told by the cloud what the order moved, under the same charge record, and the provider what it can be paid."""
+    period = ("--from", "2026-01-01", "--to", "2100-01-01")
+    paid = shop.cluster.user("alice", "wallet", "statement", *period)["rows"][-1]
+    earned = shop.types("wallet", "statement", *period)
+    assert (paid["reason"], paid["amount_minor"], paid["order_id"]) == ("CHARGE", str(-ended["total_minor"]), ended["id"])
+    assert [row["charge_record_hash"] for row in earned["rows"]] == [paid["charge_record_hash"]]
+    has = shop.types("wallet", "show")
+    assert (has["available_minor"], has["payable_minor"]) == (int(earned["closing_minor"]), 0)
+    shares = (earned["closing_minor"], earned["vat_minor"], earned["commission_minor"])
+    assert sum(map(int, shares)) == ended["total_minor"]
 
 
 def _is_cut_off(shop: Depot) -> bool:

@@ -1,21 +1,25 @@
 """AccountService: a terminal's own account, by mutual TLS."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import grpc
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from cloud.domain import ledger
 from cloud.domain.funds import PaymentState
+from cloud.domain.settings import Settings
 from cloud.gateway.identity import Authenticated, Directory
+from cloud.gateway.statements import period_of, statement_page
+from cloud.gateway.times import time_of
 from cloud.greeting import ACCOUNT_PAGE, account_orders
 from cloud.payments.payments import Payments
 from cloud.pump import Pump, system_now
 from cloud.sealing import PlatformKey
 from cloud.store.people import Movement, balance_of_account, movements
 from cloud.store.readers import Readers
+from cloud.store.statements import payable_minor
 from energyshare.bodies import TimeStatementBody
 from energyshare.errors import Reason, Rejected
 from energyshare.rpc_errors import refusing
@@ -25,6 +29,7 @@ from energyshare.v1.stream_pb2 import SnapshotOrder
 from energyshare.values import AccountId, Currency, DeviceId, Minor, Money, Nonce, ProviderId, RequestId
 from energyshare.wire import seal, to_proto
 
+T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -37,7 +42,7 @@ class Accounts(account_pb2_grpc.AccountServiceServicer):
         pump: Pump,
         readers: Readers,
         platform: PlatformKey,
-        currency: Currency,
+        settings: Settings,
         payments: Payments,
         pool: ThreadPoolExecutor,
     ) -> None:
@@ -45,7 +50,7 @@ class Accounts(account_pb2_grpc.AccountServiceServicer):
         self._pump = pump
         self._readers = readers
         self._platform = platform
-        self._currency = currency
+        self._settings = settings
         self._payments = payments
         self._pool = pool
 
@@ -55,13 +60,24 @@ class Accounts(account_pb2_grpc.AccountServiceServicer):
         caller = self._directory.authenticate(context, system_now())
         account = _account_of(caller)
         balance = await self._balance(account)
-        latest = await asyncio.get_running_loop().run_in_executor(self._pool, movements, self._readers, account)
+        latest = await self._read(lambda: movements(self._readers, account))
         return pb.GetWalletResponse(
-            currency=self._currency,
+            currency=self._settings.currency,
             available_minor=balance.available_minor,
             held_minor=balance.held_minor,
             entries=[_entry(movement) for movement in latest],
+            payable_minor=await self._payable(caller),
+            owed_minor=await self._owed(caller),
         )
+
+    @refusing
+    async def GetStatement(self, request: pb.GetStatementRequest, context: Context) -> pb.GetStatementResponse:
+        """Give what moved on the caller's account within a period."""
+        now = system_now()
+        caller = self._directory.authenticate(context, now)
+        whose, period = (caller.peer.role, caller.peer.account_id), period_of(request)
+        found = await self._read(lambda: statement_page(self._readers, *whose, *period, now, self._settings))
+        return pb.GetStatementResponse(statement=found)
 
     @refusing
     async def TopUp(self, request: pb.TopUpRequest, context: Context) -> pb.TopUpResponse:
@@ -107,7 +123,21 @@ class Accounts(account_pb2_grpc.AccountServiceServicer):
         )
 
     async def _balance(self, account: ledger.LedgerAccount) -> ledger.Balance:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, balance_of_account, self._readers, account)
+        return await self._read(lambda: balance_of_account(self._readers, account))
+
+    async def _payable(self, caller: Authenticated) -> int:
+        if caller.peer.role != "provider":
+            return 0
+        provider = ProviderId(caller.peer.account_id)
+        return await self._read(lambda: payable_minor(self._readers.rows, provider, system_now(), self._settings))
+
+    async def _owed(self, caller: Authenticated) -> int:
+        if caller.peer.role != "user":
+            return 0
+        return (await self._balance(ledger.receivable_account(caller.peer.account_id))).owed_minor
+
+    async def _read(self, read: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, read)
 
 
 def _asked_for(caller: Authenticated, request: pb.TopUpRequest | pb.WithdrawRequest) -> tuple[AccountId, RequestId, Money]:
@@ -130,9 +160,8 @@ def _account_of(caller: Authenticated) -> ledger.LedgerAccount:
 
 
 def _entry(movement: Movement) -> pb.WalletEntry:
-    seconds, micros = divmod(movement.at, 1_000_000)
     return pb.WalletEntry(
-        entry_time=Timestamp(seconds=seconds, nanos=micros * 1_000),
+        entry_time=time_of(movement.at),
         amount_minor=movement.amount_minor,
         reason=movement.reason,
         order_id=movement.order_id or b"",

@@ -14,14 +14,13 @@ from cloud.gateway.operator_pages import (
     alert_row,
     asset_summary,
     dispute_summary,
-    instant_of,
     order_page,
     order_summary,
     parked_summary,
     party_summary,
-    time_of,
 )
 from cloud.gateway.operator_payments import OperatorPayments
+from cloud.gateway.times import instant_of, time_of
 from cloud.pump import system_now
 from cloud.store import people, watch
 from cloud.store.dossier import disputes, dossier

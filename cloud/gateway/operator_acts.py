@@ -10,7 +10,8 @@ from cloud.acts import Act
 from cloud.domain.inbound import EndReported, EndRequested, Refused, RulingMade, SerialClosedReported, StartReported
 from cloud.domain.inbound import ReadingsReported as Readings
 from cloud.gateway.desk import Context, Desk, operator_of
-from cloud.gateway.operator_pages import asset_summary, time_of
+from cloud.gateway.operator_pages import asset_summary
+from cloud.gateway.times import time_of
 from cloud.store import backup, people, watch
 from cloud.work import Inbound, Peer
 from energyshare.bodies import GrantBody

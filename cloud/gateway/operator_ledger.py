@@ -5,16 +5,16 @@ from functools import partial
 from cloud import acts
 from cloud.acts import Act
 from cloud.gateway.desk import Context, Desk, operator_of
-from cloud.gateway.operator_pages import instant_of, time_of
+from cloud.gateway.statements import period_of, statement_page
 from cloud.pump import system_now
 from cloud.sealing import open_checkpoint
 from cloud.store import people, watch
 from cloud.store.chain import state_heads
-from cloud.store.statements import Statement, commissions, payable_minor, statement
+from cloud.store.statements import commissions
 from energyshare.errors import Reason, Rejected
 from energyshare.rpc_errors import refusing
 from energyshare.v1 import operator_pb2 as pb
-from energyshare.values import AccountId, Kind, ProviderId
+from energyshare.values import AccountId, Kind
 from energyshare.wire import encode
 
 BP_MAX = 10_000
@@ -51,18 +51,14 @@ class OperatorLedger(Desk):
         return pb.StateHeadsResponse(checkpoint_body=encode(body))
 
     @refusing
-    async def GetStatement(self, request: pb.GetStatementRequest, context: Context) -> pb.GetStatementResponse:
+    async def GetPartyStatement(self, request: pb.GetPartyStatementRequest, context: Context) -> pb.GetPartyStatementResponse:
         """Give what moved on a party's account within a period."""
-        start, end = instant_of(request.from_time), instant_of(request.to_time)
-        if start >= end:
-            raise Rejected(Reason.MALFORMED, field="to_time", problem="is later than from_time")
+        period = period_of(request)
         party = await self._read(lambda: watch.party(self._readers, request.role, request.name))
-        found = await self._read(lambda: statement(self._readers, party.role, party.account_id, start, end))
-        provider = ProviderId(party.account_id)
-        payable = 0
-        if party.role == "provider":
-            payable = await self._call(lambda work, now: payable_minor(work.unit.rows, provider, now, work.settings))
-        return _statement_page(found, party.account_id, payable, self._cloud.currency)
+        whose = (party.role, AccountId(party.account_id))
+        settings = await self._call(lambda work, now: work.settings)
+        found = await self._read(lambda: statement_page(self._readers, *whose, *period, system_now(), settings))
+        return pb.GetPartyStatementResponse(statement=found)
 
     @refusing
     async def ListCommissions(self, request: pb.ListCommissionsRequest, context: Context) -> pb.ListCommissionsResponse:
@@ -102,29 +98,3 @@ def _bp(request: pb.SetCommissionRequest) -> int | None:
     if not 0 <= request.commission_bp <= BP_MAX:
         raise Rejected(Reason.MALFORMED, field="commission_bp", problem=f"is 0 to {BP_MAX}")
     return request.commission_bp
-
-
-def _statement_page(found: Statement, account: bytes, payable: int, currency: str) -> pb.GetStatementResponse:
-    return pb.GetStatementResponse(
-        account_id=account,
-        opening_minor=found.opening_minor,
-        rows=[
-            pb.StatementRow(
-                entry_time=time_of(row.at),
-                reason=row.reason,
-                amount_minor=row.amount_minor,
-                balance_minor=row.balance_minor,
-                order_id=row.order_id or b"",
-                charge_record_hash=row.record or b"",
-                corrects_hash=row.corrects or b"",
-            )
-            for row in found.rows
-        ],
-        closing_minor=found.closing_minor,
-        totals=[pb.StatementTotal(reason=reason, amount_minor=amount) for reason, amount in sorted(found.totals.items())],
-        vat_minor=found.vat_minor,
-        commission_minor=found.commission_minor,
-        owed_minor=found.owed_minor,
-        payable_minor=payable,
-        currency=currency,
-    )

@@ -2,26 +2,15 @@
 
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
+from cloud.gateway.times import time_of
 from cloud.store.dossier import Dossier, OpenDispute, Proposed
 from cloud.store.watch import Party
 from energyshare.bodies import BillLine, ChargeRecordBody
 from energyshare.errors import Rejected
 from energyshare.places import place_name
 from energyshare.v1 import operator_pb2 as pb
-from energyshare.values import AssetState, Digest, Instant, Kind, OrderState
+from energyshare.values import AssetState, Digest, Kind, OrderState
 from energyshare.wire import split_envelope
-
-
-def time_of(instant: int) -> Timestamp:
-    """Give an instant as the contract does."""
-    return Timestamp(seconds=instant // 1_000_000, nanos=instant % 1_000_000 * 1_000)
-
-
-def instant_of(time: Timestamp) -> Instant:
-    """Take an instant of the contract; one that is not given is the beginning of time."""
-    return Instant(time.seconds * 1_000_000 + time.nanos // 1_000)
 
 
 def order_summary(row: Any, disputed_minor: int = 0) -> pb.OrderSummary:

@@ -9,7 +9,7 @@ from cloud import acts, paying
 from cloud.acts import Act
 from cloud.domain.funds import Payment
 from cloud.gateway.desk import Context, Desk, operator_of, page
-from cloud.gateway.operator_pages import time_of
+from cloud.gateway.times import time_of
 from cloud.payments.payments import Payments
 from cloud.store import tables as t
 from cloud.store import watch

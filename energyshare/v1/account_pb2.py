@@ -26,7 +26,7 @@ from energyshare.v1 import stream_pb2 as energyshare_dot_v1_dot_stream__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x65nergyshare/v1/account.proto\x12\x0e\x65nergyshare.v1\x1a\x1b\x65nergyshare/v1/stream.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetWalletRequest\"\x80\x01\n\x11GetWalletResponse\x12\x10\n\x08\x63urrency\x18\x01 \x01(\t\x12\x17\n\x0f\x61vailable_minor\x18\x02 \x01(\x03\x12\x12\n\nheld_minor\x18\x03 \x01(\x03\x12,\n\x07\x65ntries\x18\x04 \x03(\x0b\x32\x1b.energyshare.v1.WalletEntry\"u\n\x0bWalletEntry\x12.\n\nentry_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x10\n\x08order_id\x18\x04 \x01(\x0c\"J\n\x0cTopUpRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x14\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\"H\n\rTopUpResponse\x12\x17\n\x0f\x61vailable_minor\x18\x01 \x01(\x03\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0f\n\x07pay_url\x18\x03 \x01(\t\"M\n\x0fWithdrawRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x14\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\"Z\n\x10WithdrawResponse\x12\x17\n\x0f\x61vailable_minor\x18\x01 \x01(\x03\x12-\n\x05parts\x18\x02 \x03(\x0b\x32\x1e.energyshare.v1.WithdrawalPart\"F\n\x0eWithdrawalPart\x12\x14\n\x0c\x61mount_minor\x18\x01 \x01(\x03\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0f\n\x07problem\x18\x03 \x01(\t\"4\n\x10StateTimeRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\x0c\x12\r\n\x05nonce\x18\x02 \x01(\x0c\":\n\x11StateTimeResponse\x12\x16\n\x0etime_statement\x18\x01 \x01(\x0c\x12\r\n\x05grant\x18\x02 \x01(\x0c\".\n\x18ListAccountOrdersRequest\x12\x12\n\npage_token\x18\x01 \x01(\x0c\"c\n\x19ListAccountOrdersResponse\x12-\n\x06orders\x18\x01 \x03(\x0b\x32\x1d.energyshare.v1.SnapshotOrder\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\x0c\x32\xb3\x03\n\x0e\x41\x63\x63ountService\x12P\n\tGetWallet\x12 .energyshare.v1.GetWalletRequest\x1a!.energyshare.v1.GetWalletResponse\x12\x44\n\x05TopUp\x12\x1c.energyshare.v1.TopUpRequest\x1a\x1d.energyshare.v1.TopUpResponse\x12M\n\x08Withdraw\x12\x1f.energyshare.v1.WithdrawRequest\x1a .energyshare.v1.WithdrawResponse\x12P\n\tStateTime\x12 .energyshare.v1.StateTimeRequest\x1a!.energyshare.v1.StateTimeResponse\x12h\n\x11ListAccountOrders\x12(.energyshare.v1.ListAccountOrdersRequest\x1a).energyshare.v1.ListAccountOrdersResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x65nergyshare/v1/account.proto\x12\x0e\x65nergyshare.v1\x1a\x1b\x65nergyshare/v1/stream.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetWalletRequest\"\xab\x01\n\x11GetWalletResponse\x12\x10\n\x08\x63urrency\x18\x01 \x01(\t\x12\x17\n\x0f\x61vailable_minor\x18\x02 \x01(\x03\x12\x12\n\nheld_minor\x18\x03 \x01(\x03\x12,\n\x07\x65ntries\x18\x04 \x03(\x0b\x32\x1b.energyshare.v1.WalletEntry\x12\x15\n\rpayable_minor\x18\x05 \x01(\x03\x12\x12\n\nowed_minor\x18\x06 \x01(\x03\"u\n\x0bWalletEntry\x12.\n\nentry_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x10\n\x08order_id\x18\x04 \x01(\x0c\"q\n\x13GetStatementRequest\x12-\n\tfrom_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07to_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"D\n\x14GetStatementResponse\x12,\n\tstatement\x18\x01 \x01(\x0b\x32\x19.energyshare.v1.Statement\"\xa1\x02\n\tStatement\x12\x12\n\naccount_id\x18\x01 \x01(\x0c\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x15\n\ropening_minor\x18\x03 \x01(\x03\x12*\n\x04rows\x18\x04 \x03(\x0b\x32\x1c.energyshare.v1.StatementRow\x12\x15\n\rclosing_minor\x18\x05 \x01(\x03\x12.\n\x06totals\x18\x06 \x03(\x0b\x32\x1e.energyshare.v1.StatementTotal\x12\x11\n\tvat_minor\x18\x07 \x01(\x03\x12\x18\n\x10\x63ommission_minor\x18\x08 \x01(\x03\x12\x12\n\nowed_minor\x18\t \x01(\x03\x12\x15\n\rpayable_minor\x18\n \x01(\x03\x12\x10\n\x08\x63urrency\x18\x0b \x01(\t\"\xc0\x01\n\x0cStatementRow\x12.\n\nentry_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x12\x15\n\rbalance_minor\x18\x04 \x01(\x03\x12\x10\n\x08order_id\x18\x05 \x01(\x0c\x12\x1a\n\x12\x63harge_record_hash\x18\x06 \x01(\x0c\x12\x15\n\rcorrects_hash\x18\x07 \x01(\x0c\"6\n\x0eStatementTotal\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x02 \x01(\x03\"J\n\x0cTopUpRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x14\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\"H\n\rTopUpResponse\x12\x17\n\x0f\x61vailable_minor\x18\x01 \x01(\x03\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0f\n\x07pay_url\x18\x03 \x01(\t\"M\n\x0fWithdrawRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x14\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\"Z\n\x10WithdrawResponse\x12\x17\n\x0f\x61vailable_minor\x18\x01 \x01(\x03\x12-\n\x05parts\x18\x02 \x03(\x0b\x32\x1e.energyshare.v1.WithdrawalPart\"F\n\x0eWithdrawalPart\x12\x14\n\x0c\x61mount_minor\x18\x01 \x01(\x03\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0f\n\x07problem\x18\x03 \x01(\t\"4\n\x10StateTimeRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\x0c\x12\r\n\x05nonce\x18\x02 \x01(\x0c\":\n\x11StateTimeResponse\x12\x16\n\x0etime_statement\x18\x01 \x01(\x0c\x12\r\n\x05grant\x18\x02 \x01(\x0c\".\n\x18ListAccountOrdersRequest\x12\x12\n\npage_token\x18\x01 \x01(\x0c\"c\n\x19ListAccountOrdersResponse\x12-\n\x06orders\x18\x01 \x03(\x0b\x32\x1d.energyshare.v1.SnapshotOrder\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\x0c\x32\x8e\x04\n\x0e\x41\x63\x63ountService\x12P\n\tGetWallet\x12 .energyshare.v1.GetWalletRequest\x1a!.energyshare.v1.GetWalletResponse\x12Y\n\x0cGetStatement\x12#.energyshare.v1.GetStatementRequest\x1a$.energyshare.v1.GetStatementResponse\x12\x44\n\x05TopUp\x12\x1c.energyshare.v1.TopUpRequest\x1a\x1d.energyshare.v1.TopUpResponse\x12M\n\x08Withdraw\x12\x1f.energyshare.v1.WithdrawRequest\x1a .energyshare.v1.WithdrawResponse\x12P\n\tStateTime\x12 .energyshare.v1.StateTimeRequest\x1a!.energyshare.v1.StateTimeResponse\x12h\n\x11ListAccountOrders\x12(.energyshare.v1.ListAccountOrdersRequest\x1a).energyshare.v1.ListAccountOrdersResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,27 +36,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETWALLETREQUEST']._serialized_start=110
   _globals['_GETWALLETREQUEST']._serialized_end=128
   _globals['_GETWALLETRESPONSE']._serialized_start=131
-  _globals['_GETWALLETRESPONSE']._serialized_end=259
-  _globals['_WALLETENTRY']._serialized_start=261
-  _globals['_WALLETENTRY']._serialized_end=378
-  _globals['_TOPUPREQUEST']._serialized_start=380
-  _globals['_TOPUPREQUEST']._serialized_end=454
-  _globals['_TOPUPRESPONSE']._serialized_start=456
-  _globals['_TOPUPRESPONSE']._serialized_end=528
-  _globals['_WITHDRAWREQUEST']._serialized_start=530
-  _globals['_WITHDRAWREQUEST']._serialized_end=607
-  _globals['_WITHDRAWRESPONSE']._serialized_start=609
-  _globals['_WITHDRAWRESPONSE']._serialized_end=699
-  _globals['_WITHDRAWALPART']._serialized_start=701
-  _globals['_WITHDRAWALPART']._serialized_end=771
-  _globals['_STATETIMEREQUEST']._serialized_start=773
-  _globals['_STATETIMEREQUEST']._serialized_end=825
-  _globals['_STATETIMERESPONSE']._serialized_start=827
-  _globals['_STATETIMERESPONSE']._serialized_end=885
-  _globals['_LISTACCOUNTORDERSREQUEST']._serialized_start=887
-  _globals['_LISTACCOUNTORDERSREQUEST']._serialized_end=933
-  _globals['_LISTACCOUNTORDERSRESPONSE']._serialized_start=935
-  _globals['_LISTACCOUNTORDERSRESPONSE']._serialized_end=1034
-  _globals['_ACCOUNTSERVICE']._serialized_start=1037
-  _globals['_ACCOUNTSERVICE']._serialized_end=1472
+  _globals['_GETWALLETRESPONSE']._serialized_end=302
+  _globals['_WALLETENTRY']._serialized_start=304
+  _globals['_WALLETENTRY']._serialized_end=421
+  _globals['_GETSTATEMENTREQUEST']._serialized_start=423
+  _globals['_GETSTATEMENTREQUEST']._serialized_end=536
+  _globals['_GETSTATEMENTRESPONSE']._serialized_start=538
+  _globals['_GETSTATEMENTRESPONSE']._serialized_end=606
+  _globals['_STATEMENT']._serialized_start=609
+  _globals['_STATEMENT']._serialized_end=898
+  _globals['_STATEMENTROW']._serialized_start=901
+  _globals['_STATEMENTROW']._serialized_end=1093
+  _globals['_STATEMENTTOTAL']._serialized_start=1095
+  _globals['_STATEMENTTOTAL']._serialized_end=1149
+  _globals['_TOPUPREQUEST']._serialized_start=1151
+  _globals['_TOPUPREQUEST']._serialized_end=1225
+  _globals['_TOPUPRESPONSE']._serialized_start=1227
+  _globals['_TOPUPRESPONSE']._serialized_end=1299
+  _globals['_WITHDRAWREQUEST']._serialized_start=1301
+  _globals['_WITHDRAWREQUEST']._serialized_end=1378
+  _globals['_WITHDRAWRESPONSE']._serialized_start=1380
+  _globals['_WITHDRAWRESPONSE']._serialized_end=1470
+  _globals['_WITHDRAWALPART']._serialized_start=1472
+  _globals['_WITHDRAWALPART']._serialized_end=1542
+  _globals['_STATETIMEREQUEST']._serialized_start=1544
+  _globals['_STATETIMEREQUEST']._serialized_end=1596
+  _globals['_STATETIMERESPONSE']._serialized_start=1598
+  _globals['_STATETIMERESPONSE']._serialized_end=1656
+  _globals['_LISTACCOUNTORDERSREQUEST']._serialized_start=1658
+  _globals['_LISTACCOUNTORDERSREQUEST']._serialized_end=1704
+  _globals['_LISTACCOUNTORDERSRESPONSE']._serialized_start=1706
+  _globals['_LISTACCOUNTORDERSRESPONSE']._serialized_end=1805
+  _globals['_ACCOUNTSERVICE']._serialized_start=1808
+  _globals['_ACCOUNTSERVICE']._serialized_end=2334
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,11 @@ class AccountServiceStub:
                 request_serializer=energyshare_dot_v1_dot_account__pb2.GetWalletRequest.SerializeToString,
                 response_deserializer=energyshare_dot_v1_dot_account__pb2.GetWalletResponse.FromString,
                 _registered_method=True)
+        self.GetStatement = channel.unary_unary(
+                '/energyshare.v1.AccountService/GetStatement',
+                request_serializer=energyshare_dot_v1_dot_account__pb2.GetStatementRequest.SerializeToString,
+                response_deserializer=energyshare_dot_v1_dot_account__pb2.GetStatementResponse.FromString,
+                _registered_method=True)
         self.TopUp = channel.unary_unary(
                 '/energyshare.v1.AccountService/TopUp',
                 request_serializer=energyshare_dot_v1_dot_account__pb2.TopUpRequest.SerializeToString,
@@ -68,6 +73,13 @@ class AccountServiceServicer:
 
     def GetWallet(self, request, context):
         """Tells the balance. Callers: users and providers, for their own account.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStatement(self, request, context):
+        """Gives what moved within a period. Callers: users and providers, for their own account.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,6 +120,11 @@ def add_AccountServiceServicer_to_server(servicer, server):
                     servicer.GetWallet,
                     request_deserializer=energyshare_dot_v1_dot_account__pb2.GetWalletRequest.FromString,
                     response_serializer=energyshare_dot_v1_dot_account__pb2.GetWalletResponse.SerializeToString,
+            ),
+            'GetStatement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatement,
+                    request_deserializer=energyshare_dot_v1_dot_account__pb2.GetStatementRequest.FromString,
+                    response_serializer=energyshare_dot_v1_dot_account__pb2.GetStatementResponse.SerializeToString,
             ),
             'TopUp': grpc.unary_unary_rpc_method_handler(
                     servicer.TopUp,
@@ -158,6 +175,33 @@ class AccountService:
             '/energyshare.v1.AccountService/GetWallet',
             energyshare_dot_v1_dot_account__pb2.GetWalletRequest.SerializeToString,
             energyshare_dot_v1_dot_account__pb2.GetWalletResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/energyshare.v1.AccountService/GetStatement',
+            energyshare_dot_v1_dot_account__pb2.GetStatementRequest.SerializeToString,
+            energyshare_dot_v1_dot_account__pb2.GetStatementResponse.FromString,
             options,
             channel_credentials,
             insecure,

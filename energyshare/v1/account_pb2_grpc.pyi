@@ -18,6 +18,8 @@ class AccountServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetWallet: _aio.UnaryUnaryMultiCallable[_account_pb2.GetWalletRequest, _account_pb2.GetWalletResponse]
     """Tells the balance. Callers: users and providers, for their own account."""
+    GetStatement: _aio.UnaryUnaryMultiCallable[_account_pb2.GetStatementRequest, _account_pb2.GetStatementResponse]
+    """Gives what moved within a period. Callers: users and providers, for their own account."""
     TopUp: _aio.UnaryUnaryMultiCallable[_account_pb2.TopUpRequest, _account_pb2.TopUpResponse]
     """Pays in. Callers: users, for their own account; once per request id."""
     Withdraw: _aio.UnaryUnaryMultiCallable[_account_pb2.WithdrawRequest, _account_pb2.WithdrawResponse]
@@ -37,6 +39,14 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_account_pb2.GetWalletRequest, _abc.Awaitable[_account_pb2.GetWalletResponse]],
     ) -> _abc.Awaitable[_account_pb2.GetWalletResponse]:
         """Tells the balance. Callers: users and providers, for their own account."""
+
+    @_abc_1.abstractmethod
+    def GetStatement(
+        self,
+        request: _account_pb2.GetStatementRequest,
+        context: _aio.ServicerContext[_account_pb2.GetStatementRequest, _abc.Awaitable[_account_pb2.GetStatementResponse]],
+    ) -> _abc.Awaitable[_account_pb2.GetStatementResponse]:
+        """Gives what moved within a period. Callers: users and providers, for their own account."""
 
     @_abc_1.abstractmethod
     def TopUp(

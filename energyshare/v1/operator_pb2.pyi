@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from energyshare.v1 import account_pb2 as _account_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -2242,8 +2243,8 @@ class StateHeadsResponse(_message.Message):
 Global___StateHeadsResponse: _TypeAlias = StateHeadsResponse  # noqa: Y015
 
 @_typing.final
-class GetStatementRequest(_message.Message):
-    """GetStatementRequest asks for a statement."""
+class GetPartyStatementRequest(_message.Message):
+    """GetPartyStatementRequest asks for a statement."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2277,143 +2278,31 @@ class GetStatementRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetStatementRequest: _TypeAlias = GetStatementRequest  # noqa: Y015
+Global___GetPartyStatementRequest: _TypeAlias = GetPartyStatementRequest  # noqa: Y015
 
 @_typing.final
-class StatementRow(_message.Message):
-    """StatementRow is one movement."""
+class GetPartyStatementResponse(_message.Message):
+    """GetPartyStatementResponse is a statement."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    ENTRY_TIME_FIELD_NUMBER: _builtins.int
-    REASON_FIELD_NUMBER: _builtins.int
-    AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
-    BALANCE_MINOR_FIELD_NUMBER: _builtins.int
-    ORDER_ID_FIELD_NUMBER: _builtins.int
-    CHARGE_RECORD_HASH_FIELD_NUMBER: _builtins.int
-    CORRECTS_HASH_FIELD_NUMBER: _builtins.int
-    reason: _builtins.str
-    """Required. UPPER_SNAKE."""
-    amount_minor: _builtins.int
-    """Required, minor units. Above zero for money in."""
-    balance_minor: _builtins.int
-    """Required, minor units. The balance afterwards."""
-    order_id: _builtins.bytes
-    """Optional, 16 bytes."""
-    charge_record_hash: _builtins.bytes
-    """Optional, 32 bytes: the charge record that it belongs to."""
-    corrects_hash: _builtins.bytes
-    """Optional, 32 bytes: the charge record that this one corrects."""
+    STATEMENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def entry_time(self) -> _timestamp_pb2.Timestamp:
+    def statement(self) -> _account_pb2.Statement:
         """Required."""
 
     def __init__(
         self,
         *,
-        entry_time: _timestamp_pb2.Timestamp | None = ...,
-        reason: _builtins.str = ...,
-        amount_minor: _builtins.int = ...,
-        balance_minor: _builtins.int = ...,
-        order_id: _builtins.bytes = ...,
-        charge_record_hash: _builtins.bytes = ...,
-        corrects_hash: _builtins.bytes = ...,
+        statement: _account_pb2.Statement | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["entry_time", b"entry_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["statement", b"statement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "balance_minor", b"balance_minor", "charge_record_hash", b"charge_record_hash", "corrects_hash", b"corrects_hash", "entry_time", b"entry_time", "order_id", b"order_id", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["statement", b"statement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___StatementRow: _TypeAlias = StatementRow  # noqa: Y015
-
-@_typing.final
-class StatementTotal(_message.Message):
-    """StatementTotal is what all movements of one reason come to."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    REASON_FIELD_NUMBER: _builtins.int
-    AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
-    reason: _builtins.str
-    """Required. UPPER_SNAKE."""
-    amount_minor: _builtins.int
-    """Required, minor units. Above zero for money in."""
-    def __init__(
-        self,
-        *,
-        reason: _builtins.str = ...,
-        amount_minor: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "reason", b"reason"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___StatementTotal: _TypeAlias = StatementTotal  # noqa: Y015
-
-@_typing.final
-class GetStatementResponse(_message.Message):
-    """GetStatementResponse is a statement."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
-    OPENING_MINOR_FIELD_NUMBER: _builtins.int
-    ROWS_FIELD_NUMBER: _builtins.int
-    CLOSING_MINOR_FIELD_NUMBER: _builtins.int
-    TOTALS_FIELD_NUMBER: _builtins.int
-    VAT_MINOR_FIELD_NUMBER: _builtins.int
-    COMMISSION_MINOR_FIELD_NUMBER: _builtins.int
-    OWED_MINOR_FIELD_NUMBER: _builtins.int
-    PAYABLE_MINOR_FIELD_NUMBER: _builtins.int
-    CURRENCY_FIELD_NUMBER: _builtins.int
-    account_id: _builtins.bytes
-    """Required, 16 bytes."""
-    opening_minor: _builtins.int
-    """Required, minor units. The balance before the period; what is held counts as there."""
-    closing_minor: _builtins.int
-    """Required, minor units. The balance after the period."""
-    vat_minor: _builtins.int
-    """Required, minor units. VAT in the bills of the period, less what corrections gave back."""
-    commission_minor: _builtins.int
-    """Required, minor units. Commission on the bills of the period, less what corrections gave back."""
-    owed_minor: _builtins.int
-    """Required, minor units. What a user owed at the end of the period."""
-    payable_minor: _builtins.int
-    """Required, minor units. What a provider can be paid out now."""
-    currency: _builtins.str
-    """Required, ISO 4217."""
-    @_builtins.property
-    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatementRow]:
-        """Oldest first."""
-
-    @_builtins.property
-    def totals(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatementTotal]:
-        """By reason."""
-
-    def __init__(
-        self,
-        *,
-        account_id: _builtins.bytes = ...,
-        opening_minor: _builtins.int = ...,
-        rows: _abc.Iterable[Global___StatementRow] | None = ...,
-        closing_minor: _builtins.int = ...,
-        totals: _abc.Iterable[Global___StatementTotal] | None = ...,
-        vat_minor: _builtins.int = ...,
-        commission_minor: _builtins.int = ...,
-        owed_minor: _builtins.int = ...,
-        payable_minor: _builtins.int = ...,
-        currency: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "closing_minor", b"closing_minor", "commission_minor", b"commission_minor", "currency", b"currency", "opening_minor", b"opening_minor", "owed_minor", b"owed_minor", "payable_minor", b"payable_minor", "rows", b"rows", "totals", b"totals", "vat_minor", b"vat_minor"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___GetStatementResponse: _TypeAlias = GetStatementResponse  # noqa: Y015
+Global___GetPartyStatementResponse: _TypeAlias = GetPartyStatementResponse  # noqa: Y015
 
 @_typing.final
 class ListCommissionsRequest(_message.Message):

@@ -163,10 +163,10 @@ class OperatorServiceStub:
                 request_serializer=energyshare_dot_v1_dot_operator__pb2.StateHeadsRequest.SerializeToString,
                 response_deserializer=energyshare_dot_v1_dot_operator__pb2.StateHeadsResponse.FromString,
                 _registered_method=True)
-        self.GetStatement = channel.unary_unary(
-                '/energyshare.v1.OperatorService/GetStatement',
-                request_serializer=energyshare_dot_v1_dot_operator__pb2.GetStatementRequest.SerializeToString,
-                response_deserializer=energyshare_dot_v1_dot_operator__pb2.GetStatementResponse.FromString,
+        self.GetPartyStatement = channel.unary_unary(
+                '/energyshare.v1.OperatorService/GetPartyStatement',
+                request_serializer=energyshare_dot_v1_dot_operator__pb2.GetPartyStatementRequest.SerializeToString,
+                response_deserializer=energyshare_dot_v1_dot_operator__pb2.GetPartyStatementResponse.FromString,
                 _registered_method=True)
         self.ListCommissions = channel.unary_unary(
                 '/energyshare.v1.OperatorService/ListCommissions',
@@ -382,7 +382,7 @@ class OperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def GetStatement(self, request, context):
+    def GetPartyStatement(self, request, context):
         """Gives what moved on a party's account within a period. Callers: the operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -559,10 +559,10 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     request_deserializer=energyshare_dot_v1_dot_operator__pb2.StateHeadsRequest.FromString,
                     response_serializer=energyshare_dot_v1_dot_operator__pb2.StateHeadsResponse.SerializeToString,
             ),
-            'GetStatement': grpc.unary_unary_rpc_method_handler(
-                    servicer.GetStatement,
-                    request_deserializer=energyshare_dot_v1_dot_operator__pb2.GetStatementRequest.FromString,
-                    response_serializer=energyshare_dot_v1_dot_operator__pb2.GetStatementResponse.SerializeToString,
+            'GetPartyStatement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPartyStatement,
+                    request_deserializer=energyshare_dot_v1_dot_operator__pb2.GetPartyStatementRequest.FromString,
+                    response_serializer=energyshare_dot_v1_dot_operator__pb2.GetPartyStatementResponse.SerializeToString,
             ),
             'ListCommissions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListCommissions,
@@ -1285,7 +1285,7 @@ class OperatorService:
             _registered_method=True)
 
     @staticmethod
-    def GetStatement(request,
+    def GetPartyStatement(request,
             target,
             options=(),
             channel_credentials=None,
@@ -1298,9 +1298,9 @@ class OperatorService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/energyshare.v1.OperatorService/GetStatement',
-            energyshare_dot_v1_dot_operator__pb2.GetStatementRequest.SerializeToString,
-            energyshare_dot_v1_dot_operator__pb2.GetStatementResponse.FromString,
+            '/energyshare.v1.OperatorService/GetPartyStatement',
+            energyshare_dot_v1_dot_operator__pb2.GetPartyStatementRequest.SerializeToString,
+            energyshare_dot_v1_dot_operator__pb2.GetPartyStatementResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -70,7 +70,7 @@ class OperatorServiceStub:
     """Copies the database to a file of the node's machine, as of one instant. Callers: the operator."""
     StateHeads: _aio.UnaryUnaryMultiCallable[_operator_pb2.StateHeadsRequest, _operator_pb2.StateHeadsResponse]
     """States what a checkpoint of the ledger is to say; the command signs it. Callers: the operator."""
-    GetStatement: _aio.UnaryUnaryMultiCallable[_operator_pb2.GetStatementRequest, _operator_pb2.GetStatementResponse]
+    GetPartyStatement: _aio.UnaryUnaryMultiCallable[_operator_pb2.GetPartyStatementRequest, _operator_pb2.GetPartyStatementResponse]
     """Gives what moved on a party's account within a period. Callers: the operator."""
     ListCommissions: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListCommissionsRequest, _operator_pb2.ListCommissionsResponse]
     """Lists the providers whose commission differs from the cloud's. Callers: the operator."""
@@ -293,11 +293,11 @@ class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         """States what a checkpoint of the ledger is to say; the command signs it. Callers: the operator."""
 
     @_abc_1.abstractmethod
-    def GetStatement(
+    def GetPartyStatement(
         self,
-        request: _operator_pb2.GetStatementRequest,
-        context: _aio.ServicerContext[_operator_pb2.GetStatementRequest, _abc.Awaitable[_operator_pb2.GetStatementResponse]],
-    ) -> _abc.Awaitable[_operator_pb2.GetStatementResponse]:
+        request: _operator_pb2.GetPartyStatementRequest,
+        context: _aio.ServicerContext[_operator_pb2.GetPartyStatementRequest, _abc.Awaitable[_operator_pb2.GetPartyStatementResponse]],
+    ) -> _abc.Awaitable[_operator_pb2.GetPartyStatementResponse]:
         """Gives what moved on a party's account within a period. Callers: the operator."""
 
     @_abc_1.abstractmethod

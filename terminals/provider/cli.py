@@ -21,6 +21,7 @@ from terminals.provider.asking import ask, looking
 from terminals.provider.job_commands import job_group
 from terminals.provider.options import HOME, JSON, ROLE, out
 from terminals.provider.order_commands import asset_group, offer_group, order_group
+from terminals.provider.wallet_commands import wallet_group
 
 LISTED = 20
 
@@ -176,7 +177,7 @@ def status_command(home: Path, as_json: bool) -> None:
         out.print(table(("order", "asset", "total", "state"), rows))
 
 
-for group in (job_group, order_group, offer_group, asset_group):
+for group in (job_group, order_group, offer_group, asset_group, wallet_group):
     program.add_command(group)
 viewing.register(program)
 tariff_commands.register(program)

@@ -9,13 +9,13 @@ from energyshare.messages import SnapshotOrder
 from energyshare.v1 import account_pb2
 from energyshare.values import OrderId
 from energyshare.wire import from_proto
+from terminals.account_service import CALL_WITHIN_S, account_service, answer_of
 from terminals.identity import Identity
 from terminals.journal import Journal
 from terminals.recovery import ANOTHERS
 from terminals.stream import Terminal
 from terminals.user.order import find_order, save_order
 from terminals.user.recovery import merge
-from terminals.user.wallet import CALL_WITHIN_S, account_service, answer_of
 
 UNKNOWN_HOLDER = b""
 

@@ -13,6 +13,8 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from energyshare.errors import Reason, Rejected
 from energyshare.home import borrow_home
 from energyshare.v1 import account_pb2
@@ -138,6 +140,10 @@ class UserTerminal(OrdersDesk):
     async def wallet(self) -> account_pb2.GetWalletResponse:
         """Ask for the balance and the latest movements."""
         return await self._wallet.show()
+
+    async def statement(self, start: Timestamp, end: Timestamp) -> account_pb2.Statement:
+        """Ask for what moved on the account within a period; raises Unavailable."""
+        return await self._wallet.statement(start, end)
 
     async def top_up(self, amount: Minor) -> account_pb2.TopUpResponse:
         """Pay in. A call whose answer was lost is repeated, and moves the money once."""

@@ -1,24 +1,18 @@
 """What a user asks of the cloud's account service, outside of any order: money, and the time for a device that lost it."""
 
-import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TypeVar
 
-import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from energyshare.errors import Rejected, Unavailable
-from energyshare.rpc_errors import error_of
+from energyshare.errors import Rejected
 from energyshare.v1 import account_pb2, account_pb2_grpc
 from energyshare.values import DeviceId, Minor, Nonce, RequestId
-from terminals.identity import Identity, channel_credentials
-from terminals.stream import CHANNEL_OPTIONS, Terminal
+from terminals.account_service import CALL_WITHIN_S, account_service, answer_of, fetch_statement, fetch_wallet
+from terminals.stream import Terminal
 
-T = TypeVar("T")
-CALL_WITHIN_S = 10
 PAID_WITHIN_S = 90  # the cloud asks its gateway, several times if need be
-READY_WITHIN_S = 3
 
 
 class Wallet:
@@ -31,8 +25,12 @@ class Wallet:
     async def show(self) -> account_pb2.GetWalletResponse:
         """Ask for the balance and the latest movements."""
         await self._terminal.renew_if_needed()
-        async with self._service() as stub:
-            return await answer_of(stub.GetWallet(account_pb2.GetWalletRequest(), timeout=CALL_WITHIN_S))
+        return await fetch_wallet(self._terminal.identity)
+
+    async def statement(self, start: Timestamp, end: Timestamp) -> account_pb2.Statement:
+        """Ask for what moved within a period."""
+        await self._terminal.renew_if_needed()
+        return await fetch_statement(self._terminal.identity, start, end)
 
     async def top_up(self, amount: Minor) -> account_pb2.TopUpResponse:
         """Pay in. A call whose answer was lost is repeated, and moves the money once."""
@@ -51,7 +49,7 @@ class Wallet:
     async def fetch_time(self, device: DeviceId, nonce: Nonce) -> tuple[bytes, bytes]:
         """Have the platform sign the time over a device's nonce."""
         asked = account_pb2.StateTimeRequest(device_id=device, nonce=nonce)
-        async with self._service() as stub:
+        async with account_service(self._terminal.identity) as stub:
             answer = await answer_of(stub.StateTime(asked, timeout=CALL_WITHIN_S))
         return answer.time_statement, answer.grant
 
@@ -60,7 +58,7 @@ class Wallet:
         """Give an amount's request id, the one before when its answer never came; any answer, a refusal too, ends it."""
         await self._terminal.renew_if_needed()
         request = self._request(kind, amount)
-        async with self._service() as stub:
+        async with account_service(self._terminal.identity) as stub:
             try:
                 yield stub, request
             except Rejected:
@@ -78,31 +76,3 @@ class Wallet:
     def _forget(self, kind: str, amount: Minor) -> None:
         with self._journal.transaction():
             self._journal.drop_document(kind, str(amount).encode())
-
-    @asynccontextmanager
-    async def _service(self) -> AsyncIterator[account_pb2_grpc.AccountServiceStub]:
-        async with account_service(self._terminal.identity) as stub:
-            yield stub
-
-
-@asynccontextmanager
-async def account_service(identity: Identity) -> AsyncIterator[account_pb2_grpc.AccountServiceStub]:
-    """Reach the account service at the first address that answers; raises Unavailable."""
-    for address in identity.stream_addresses:
-        async with grpc.aio.secure_channel(address, channel_credentials(identity), CHANNEL_OPTIONS) as channel:
-            try:
-                async with asyncio.timeout(READY_WITHIN_S):
-                    await channel.channel_ready()
-            except TimeoutError:
-                continue
-            yield account_pb2_grpc.AccountServiceStub(channel)
-            return
-    raise Unavailable("the cloud does not answer", "try again when it is back")
-
-
-async def answer_of(call: Awaitable[T]) -> T:
-    """Wait for an answer; raises our errors in place of gRPC's."""
-    try:
-        return await call
-    except grpc.aio.AioRpcError as error:
-        raise error_of(error) from None

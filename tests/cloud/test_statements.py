@@ -339,12 +339,12 @@ def test_a_statement_is_given_with_what_can_be_paid_out(ask: Ask, cloud: Cloud) 
     Story(cloud).until_settled()
     cloud.now = later(cloud.now, 72 * 3_600)
     period = {"from_time": {"seconds": 1}, "to_time": {"seconds": cloud.now // 1_000_000 + 1}}
-    found = ask("GetStatement", role="provider", name="sun", **period)
+    found = ask("GetPartyStatement", role="provider", name="sun", **period).statement
     assert [(row.reason, row.amount_minor, row.balance_minor) for row in found.rows] == [("EARNING", 342, 342)]
     assert (found.closing_minor, found.payable_minor, found.vat_minor, found.commission_minor) == (342, 342, 47, 18)
     for bad in ({"to_time": {"seconds": 1}}, {"name": "ann"}, {"role": "user"}):
         with pytest.raises(Rejected):
-            ask("GetStatement", **({"role": "provider", "name": "sun"} | period | bad))
+            ask("GetPartyStatement", **({"role": "provider", "name": "sun"} | period | bad))
 
 
 def test_the_checkpoints_of_the_operator_are_checked_before_they_are_compared(ask: Ask, cloud: Cloud) -> None:

@@ -5,13 +5,14 @@ import json
 from pathlib import Path
 
 import click
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from energyshare.program import table
-from energyshare.values import Instant, id_text
-from terminals.units import money, time_text
+from energyshare.statement_page import print_statement, require_one_form, statement_options
+from terminals.units import money
 from terminals.user import pages
 from terminals.user.commands.reaching import amount_of, opened_home
 from terminals.user.options import HOME, JSON
+from terminals.wallet_page import print_wallet
 
 STANDINGS = {
     "CREATED": "is under way; the gateway has not answered yet",
@@ -44,23 +45,24 @@ def wallet_show(home: Path, as_json: bool) -> None:
     """
     with opened_home(home) as me:
         found = asyncio.run(me.wallet())
-    if as_json:
-        facts = {"available_minor": found.available_minor, "held_minor": found.held_minor, "currency": found.currency}
-        click.echo(json.dumps(facts))
-        return
-    pages.out.print(f"available  [bold]{money(found.available_minor, found.currency)}[/]")
-    pages.out.print(f"held       {money(found.held_minor, found.currency)}")
-    rows = [
-        (
-            time_text(Instant(e.entry_time.ToMicroseconds())),
-            money(e.amount_minor, found.currency),
-            e.reason.lower(),
-            f"…{id_text(e.order_id)[-6:]}" if e.order_id else "",
-        )
-        for e in found.entries
-    ]
-    if rows:
-        pages.out.print(table(("time", "amount", "why", "order"), rows))
+    print_wallet(pages.out, found, "user", as_json)
+
+
+@wallet_group.command("statement")
+@statement_options
+@HOME
+def wallet_statement(start: Timestamp, end: Timestamp, as_csv: bool, as_json: bool, home: Path) -> None:
+    """Print what moved within a period: every movement with its order and charge record, and the sums.
+
+    \b
+    Examples:
+      energyshare wallet statement --from 2026-11-01 --to 2026-12-01
+      energyshare wallet statement --from 2026-11-01 --to 2026-12-01 --csv > november.csv
+    """
+    require_one_form(as_csv, as_json)
+    with opened_home(home) as me:
+        found = asyncio.run(me.statement(start, end))
+    print_statement(pages.out, found, as_csv, as_json)
 
 
 @wallet_group.command("top-up", context_settings={"ignore_unknown_options": True})  # -5 is an amount, and refused as one
