@@ -61,7 +61,7 @@ def best_basis(evidence: Evidence) -> ChargeBasis:
     """Name the best evidence that there is."""
     if evidence.end is not None:
         return ChargeBasis.END_RECEIPT
-    return ChargeBasis.LAST_READING if evidence.readings else ChargeBasis.CAP
+    return ChargeBasis.LAST_READING if evidence.readings else ChargeBasis.FLAT
 
 
 def clamp_start_time(start_time: Instant, not_before_unix_s: UnixS, arrival: Instant) -> Instant:
@@ -70,7 +70,7 @@ def clamp_start_time(start_time: Instant, not_before_unix_s: UnixS, arrival: Ins
 
 
 def charge(evidence: Evidence, basis: ChargeBasis, start_time: Instant) -> Charge:
-    """Derive the bill from evidence on a basis.
+    """Derive the bill from evidence on a basis; CAP is for a battery that did not come back.
 
     Raises: Rejected{READING_IMPLAUSIBLE} when the evidence contradicts itself, {BILL_BASIS} when it lacks what the basis needs.
     """
@@ -81,8 +81,12 @@ def charge(evidence: Evidence, basis: ChargeBasis, start_time: Instant) -> Charg
     if basis is ChargeBasis.LAST_READING and evidence.readings:
         last = evidence.readings[-1]
         return _metered(evidence, basis, start_time, last.elapsed_s, last.register_wh)
-    if basis is ChargeBasis.CAP:
-        return _at_the_cap(evidence, start_time)
+    if basis is ChargeBasis.CAP and evidence.offer.asset.kind is Kind.BATTERY:
+        caps = evidence.voucher.duration_s_max, evidence.voucher.energy_wh_max
+        return _priced(evidence, basis, start_time, (MeterPoint(0, 0, True),), *caps)
+    if basis is ChargeBasis.FLAT:
+        least = flat_and_minimum(tariff_of(evidence.offer.tariff), start_time, evidence.offer.asset.time_zone)
+        return _charge(least, basis, start_time, DurationS(0), EnergyWh(0))
     raise Rejected(Reason.BILL_BASIS, basis=basis.name)
 
 
@@ -145,16 +149,6 @@ def _metered(evidence: Evidence, basis: ChargeBasis, start_time: Instant, elapse
     assert evidence.start is not None
     points = meter_points(evidence.start, evidence.readings)
     return _priced(evidence, basis, start_time, points, elapsed_s, register_wh - evidence.start.register_wh)
-
-
-def _at_the_cap(evidence: Evidence, start_time: Instant) -> Charge:
-    """Charge a battery that did not come back to its caps; anything else FLAT and minimum price only."""
-    offer, voucher = evidence.offer, evidence.voucher
-    if offer.asset.kind is Kind.BATTERY:
-        points = (MeterPoint(0, 0, True),)
-        return _priced(evidence, ChargeBasis.CAP, start_time, points, voucher.duration_s_max, voucher.energy_wh_max)
-    least = flat_and_minimum(tariff_of(offer.tariff), start_time, offer.asset.time_zone)
-    return _charge(least, ChargeBasis.CAP, start_time, DurationS(0), EnergyWh(0))
 
 
 def _priced(

@@ -162,6 +162,7 @@ class ChargeBasis(IntEnum):
     CAP = 3
     QUOTE = 4
     RULING = 5
+    FLAT = 6
 
 
 class PartKind(IntEnum):

@@ -72,9 +72,10 @@ KINDS = {Kind.BATTERY: "a battery", Kind.ENERGY: "an outlet", Kind.SERVICE: "a s
 BASES = {
     ChargeBasis.END_RECEIPT: "the end receipt that the device signed",
     ChargeBasis.LAST_READING: "the last reading that the device signed",
-    ChargeBasis.CAP: "the caps, or flat and minimum price where no reading is known",
+    ChargeBasis.CAP: "the caps, because the battery was not brought back in time",
     ChargeBasis.QUOTE: "the settlement that the provider asked for",
     ChargeBasis.RULING: "the operator's ruling",
+    ChargeBasis.FLAT: "flat and minimum price, because no reading is known",
 }
 """What a bill follows from, in words."""
 

@@ -54,7 +54,7 @@ def test_an_energy_order_goes_from_its_demand_to_a_proved_bill(shop: Depot) -> N
 
 
 def _require_stated(shop: Depot, ended: dict[str, Any]) -> None:
-    """Both sides are told by the cloud what the order moved, under the same charge record, and the provider what it can be paid."""
+    """Both sides read what the order moved, under the same charge record, and the provider what it can be paid."""
     period = ("--from", "2026-01-01", "--to", "2100-01-01")
     paid = shop.cluster.user("alice", "wallet", "statement", *period)["rows"][-1]
     earned = shop.types("wallet", "statement", *period)

@@ -30,6 +30,8 @@ from energyshare.values import ChargeBasis, Digest, Instant, Minor, Money, Order
 
 RULED_OUT = (PartKind.PLATFORM_GRANT, PartKind.SERIAL_CLOSED, PartKind.RULING, PartKind.CHARGE_RECORD)
 """Parts that a charge record does not name; a ruling is named by its own record only."""
+UNHEARD_OF = (ChargeBasis.CAP, ChargeBasis.FLAT)
+"""Bases on which nobody knows where an asset is, unless its provider has confirmed the end."""
 UNSIGNED = Digest(b"")
 NOTHING = Minor(0)
 
@@ -76,7 +78,7 @@ def settle(
         _told(settled, facts.billing, parts),
         parts,
         (*_paid(order, shares, now), *_held_anew(settled, now)),
-        freed(order, facts, is_away=charged.basis is ChargeBasis.CAP),
+        freed(order, facts, is_away=silence is not None and charged.basis in UNHEARD_OF),
         statements=Statements(record, silence),
     )
 
@@ -264,7 +266,7 @@ def _told(order: Order, billing: BillingFacts, parts: tuple[StoredPart, ...]) ->
 
 
 def freed(order: Order, facts: Facts, *, is_away: bool = False) -> AssetHold | None:
-    """Free the asset; where a battery is that did not come back is unknown. One that is not ours any more is left alone."""
+    """Free the asset; where one is that was not heard of is unknown. One that is not ours any more is left alone."""
     if order.is_unsecured and (facts.asset is None or facts.asset.held_by != order.id):
         return None
     return AssetHold(order.offer.asset_id, None, unknown=is_away)

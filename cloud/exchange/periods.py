@@ -19,7 +19,7 @@ from energyshare.rating import Session
 from energyshare.session import MeterPoint, metered_session
 from energyshare.tariff import tariff_of
 from energyshare.tariff_matching import Level
-from energyshare.values import ChargeBasis, Kind
+from energyshare.values import ChargeBasis
 
 MICRO = 10**6
 KW_PLACES = 12  # finer than two powers of whole Wh over whole seconds can lie apart from a whole W
@@ -76,7 +76,7 @@ def _metered(proof: Proof) -> tuple[Sequence[MeterPoint], int, int] | None:
     if basis is ChargeBasis.LAST_READING:
         last = evidence.readings[-1]
         return points, last.elapsed_s, last.register_wh - start.register_wh
-    if evidence.offer.asset.kind is Kind.BATTERY:
+    if basis is ChargeBasis.CAP:
         return (MeterPoint(0, 0, True),), voucher.duration_s_max, voucher.energy_wh_max
     return None
 

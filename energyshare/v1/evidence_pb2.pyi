@@ -35,11 +35,13 @@ class _ChargeBasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChargeBas
     CHARGE_BASIS_LAST_READING: _ChargeBasis.ValueType  # 2
     """The last signed reading."""
     CHARGE_BASIS_CAP: _ChargeBasis.ValueType  # 3
-    """The caps: FLAT and minimum price, or a battery that did not come back."""
+    """The caps, of a battery that did not come back."""
     CHARGE_BASIS_QUOTE: _ChargeBasis.ValueType  # 4
     """The accepted quote of a service."""
     CHARGE_BASIS_RULING: _ChargeBasis.ValueType  # 5
     """A ruling."""
+    CHARGE_BASIS_FLAT: _ChargeBasis.ValueType  # 6
+    """FLAT and the price limits at the start: nothing of the use is known."""
 
 class ChargeBasis(_ChargeBasis, metaclass=_ChargeBasisEnumTypeWrapper):
     """ChargeBasis names the evidence that a bill follows from."""
@@ -51,11 +53,13 @@ CHARGE_BASIS_END_RECEIPT: ChargeBasis.ValueType  # 1
 CHARGE_BASIS_LAST_READING: ChargeBasis.ValueType  # 2
 """The last signed reading."""
 CHARGE_BASIS_CAP: ChargeBasis.ValueType  # 3
-"""The caps: FLAT and minimum price, or a battery that did not come back."""
+"""The caps, of a battery that did not come back."""
 CHARGE_BASIS_QUOTE: ChargeBasis.ValueType  # 4
 """The accepted quote of a service."""
 CHARGE_BASIS_RULING: ChargeBasis.ValueType  # 5
 """A ruling."""
+CHARGE_BASIS_FLAT: ChargeBasis.ValueType  # 6
+"""FLAT and the price limits at the start: nothing of the use is known."""
 Global___ChargeBasis: _TypeAlias = ChargeBasis  # noqa: Y015
 
 class _PartKind:

@@ -39,7 +39,7 @@ class Bills:
         number = len(self._journal.parts(order_id, PartKind.CHARGE_RECORD)) + 1
         self._journal.add_part(order_id, PartKind.CHARGE_RECORD, record.digest, settled.charge_record, number)
         self._keep_along(order_id, settled, record.body, document)
-        if record.body.basis is ChargeBasis.CAP and document.state in UNDER_WAY:
+        if record.body.basis in (ChargeBasis.CAP, ChargeBasis.FLAT) and document.state in UNDER_WAY:
             self._stock.expect_back(document.device_id)
         document.total_minor = record.body.incl_vat_minor
         document.deposit_claimed_minor = record.body.deposit_claimed_minor

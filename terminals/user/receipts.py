@@ -13,7 +13,6 @@ from energyshare.bodies import BillLine, ChargeRecordBody, EndRefusalBody, Offer
 from energyshare.errors import EnergyShareError, Reason, Rejected
 from energyshare.places import place_name
 from energyshare.values import (
-    ChargeBasis,
     Currency,
     Digest,
     Kind,
@@ -28,18 +27,6 @@ from terminals.user import payment
 
 if TYPE_CHECKING:
     from terminals.user.terminal import UserTerminal
-
-OF_SERVICE = {
-    ChargeBasis.CAP: "what the offer quoted, because no answer came",
-    ChargeBasis.QUOTE: "the settlement that the provider asked for",
-}
-OF_BATTERY = {ChargeBasis.CAP: "the caps, because the battery was not brought back in time"}
-OF_ENERGY = {ChargeBasis.CAP: "flat and minimum price, because no reading is known"}
-BASES_OF = {
-    Kind.BATTERY: {**BASES, **OF_BATTERY},
-    Kind.ENERGY: {**BASES, **OF_ENERGY},
-    Kind.SERVICE: {**BASES, **OF_SERVICE},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +81,7 @@ class Receipt:
     @property
     def basis(self) -> str:
         """What the bill follows from."""
-        return BASES_OF[self.record.kind][self.record.basis]
+        return BASES[self.record.basis]
 
     @property
     def paid_minor(self) -> int:

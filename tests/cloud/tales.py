@@ -243,6 +243,13 @@ def battery_asked_without_receipt(story: Story) -> None:
     story.by_provider(story.confirming())
 
 
+def battery_confirmed_without_receipt(story: Story) -> None:
+    """Its provider has it back and says so; nothing of its use is known."""
+    story.until_active()
+    story.by_user(story.asking_to_end(with_receipt=False))
+    story.by_provider(story.confirming())
+
+
 def battery_lost(story: Story) -> None:
     story.until_active()
     story.by_user(story.reporting(story.read(0, 0), story.read(60, 10)))

@@ -239,7 +239,7 @@ def test_an_exported_record_priced_by_its_exported_tariff_gives_its_bill(tell: T
     """A bill that was lowered, or ruled on, is priced as it was before that."""
     told = tell(tale)
     cdr, outcome = cdrs(told)[-1], verify_bundle(told.bundle, ROOT.public).outcome
-    if outcome.full.basis is ChargeBasis.CAP and told.record.kind is Kind.ENERGY:
+    if outcome.full.basis is ChargeBasis.FLAT:
         assert cdr["charging_periods"][0]["dimensions"] == [{"type": "TIME", "volume": 0}]
         return
     full = outcome.full

@@ -53,7 +53,7 @@ ROWS = [
     Row(Wait.START, "sun-battery", Story.until_authorized, 3_600 + DAY_S, S.EXPIRED, "start_report_grace_s", 3_610),
     Row(
         *(Wait.END_OF_SUPPLY, "sun-outlet", Story.until_active, 7_200 + DAY_S),
-        *(S.SETTLED, "end_grace_s", 7_210, ChargeBasis.CAP),
+        *(S.SETTLED, "end_grace_s", 7_210, ChargeBasis.FLAT),
     ),
     Row(
         Wait.RETURN, "sun-battery", Story.until_active, 7_200 + 3_600, S.SETTLED, basis=ChargeBasis.CAP, then=Wait.NOT_RETURNED

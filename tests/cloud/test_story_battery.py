@@ -92,6 +92,18 @@ def test_a_request_to_end_without_the_lock_s_receipt_waits_for_the_return(cloud:
     assert (record(cloud).basis, record(cloud).incl_vat_minor) == (ChargeBasis.CAP, 565)
 
 
+def test_a_return_that_its_provider_confirms_without_a_receipt_costs_flat_and_minimum(cloud: Cloud, story: Story) -> None:
+    """Its provider has it back and says so: no time and energy are proven, and no deposit is claimed."""
+    story.until_active()
+    story.by_user(story.asking_to_end(with_receipt=False))
+    story.by_provider(story.confirming())
+    assert (story.state, story.wait) == (OrderState.SETTLED, None)
+    assert (record(cloud).basis, record(cloud).duration_s, record(cloud).incl_vat_minor) == (ChargeBasis.FLAT, 0, 113)
+    assert (cloud.balance("ann").available_minor, cloud.balance("ann").held_minor) == (FUNDS - 113, 0)
+    assert [a.unknown for a in cloud_assets(cloud) if a.name == "sun-battery"] == [False]
+    assert cloud.audit().fault == ""
+
+
 def test_an_unknown_battery_is_offered_again_once_its_provider_reports_it(cloud: Cloud, story: Story) -> None:
     story.until_active()
     cloud.pass_s(10_800)

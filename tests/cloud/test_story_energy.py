@@ -163,7 +163,7 @@ def test_without_receipt_and_readings_only_flat_and_minimum_are_billed(cloud: Cl
     story = Story(cloud).until_active()
     story.by_user(story.asking_to_end(with_receipt=False))
     story.by_provider(story.confirming())
-    assert (record(cloud).basis, record(cloud).incl_vat_minor) == (ChargeBasis.CAP, 0)
+    assert (record(cloud).basis, record(cloud).incl_vat_minor) == (ChargeBasis.FLAT, 0)
     assert cloud.money(story.order) == RELEASED
 
 
@@ -313,7 +313,7 @@ def test_a_supply_that_never_ends_is_settled_on_its_last_reading(cloud: Cloud, w
         story.by_user(story.reporting(story.read(3_600, 2_500)))
     cloud.pass_s(7_200 + 86_400)
     assert story.state == OrderState.SETTLED
-    assert record(cloud).basis is (ChargeBasis.LAST_READING if with_readings else ChargeBasis.CAP)
+    assert record(cloud).basis is (ChargeBasis.LAST_READING if with_readings else ChargeBasis.FLAT)
     assert cloud.money(story.order) == (PAID if with_readings else RELEASED)
 
 
