@@ -4,6 +4,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -24,7 +25,7 @@ from terminals.user.words import Duration, duration_text, energy_text
 
 USER = b"\x05" * 16
 DEMAND = ("demand", "energy", "--at", "22.5431,114.0579", "--energy-wh", "500")
-CASE = {
+CASE: dict[str, Any] = {
     "id": "flat rate",
     "tariff": {
         "currency": "EUR",
@@ -151,7 +152,7 @@ def test_energies_are_written_in_the_unit_that_fits(energy_wh: int, text: str) -
         (("dispute", "one", "5", "--reason", "wrong"), "give an amount, or an order and an amount"),
         (("dispute", "5", "--reason", ""), "give 1 to 500 characters"),
         (("dispute", "5", "--reason", "x" * 501), "give 1 to 500 characters"),
-        (("tariff", "price"), "give TARIFF.json and SESSION.json, or --batch"),
+        (("tariff", "price"), "give TARIFF.json and SESSION.json, RECORDS.json alone, or --batch"),
         (("dance",), "dance"),
     ],
 )
@@ -304,6 +305,14 @@ def test_a_new_home_has_no_orders(home: Path) -> None:
 # Tariffs
 
 
+def record_of(total_cost: dict[str, Any]) -> dict[str, Any]:
+    """A charge detail record of the case, its place's time zone in the remark."""
+    zone = CASE["session"]["time_zone"]
+    told = {"remark": f"energy; times of day in the tariff are those of {zone}; more", "total_cost": total_cost}
+    session = {name: value for name, value in CASE["session"].items() if name != "time_zone"}
+    return {"id": "1", "tariffs": [CASE["tariff"]], **session, **told}
+
+
 def test_a_batch_is_priced_line_by_line(tmp_path: Path) -> None:
     cases = tmp_path / "cases.jsonl"
     cases.write_text(json.dumps(CASE) + "\n\n" + json.dumps(CASE | {"id": "again"}) + "\n")
@@ -340,6 +349,19 @@ def test_one_session_is_priced_by_one_tariff(tmp_path: Path) -> None:
         (tmp_path / part).write_text(json.dumps(CASE[part]))
     status, out, _ = run("tariff", "price", str(tmp_path / "tariff"), str(tmp_path / "session"))
     assert (status, out) == (0, "5.00 EUR without VAT, 5.50 EUR with\n")
+
+
+def test_whole_records_are_priced_and_held_against_what_they_state(tmp_path: Path) -> None:
+    record = record_of({"excl_vat": 5, "incl_vat": "5.50"})
+    (tmp_path / "records").write_text(json.dumps([record, record | {"id": "2", "tariffs": []}]))
+    status, out, _ = run("tariff", "price", str(tmp_path / "records"), "--json")
+    assert status == 1
+    good, bad = (json.loads(line) for line in out.splitlines())
+    assert (good["incl_vat"], good["stated_incl_vat"], good["agrees"]) == ("5.50", "5.5", True)
+    assert (bad["id"], "tariffs" in bad["error"]) == ("2", True)
+    (tmp_path / "records").write_text(json.dumps(record_of({"excl_vat": 4})))
+    status, out, _ = run("tariff", "price", str(tmp_path / "records"))
+    assert (status, "differs" in out) == (0, True)
 
 
 def test_a_file_that_is_not_json_is_wrong_usage(tmp_path: Path) -> None:

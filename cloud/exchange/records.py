@@ -18,6 +18,7 @@ from cloud.exchange.periods import ChargingPeriod, charging_periods, parking_s, 
 from cloud.exchange.tariffs import Fields, tariff_id, tariff_object
 from energyshare.bodies import Asset, BillLine, ChargeRecordBody
 from energyshare.evidence import Proof
+from energyshare.ocpi_records import ZONE_WORDS
 from energyshare.signing import key_id
 from energyshare.values import (
     AccountId,
@@ -209,4 +210,4 @@ def _remark(record: ChargeRecordBody, time_zone: str) -> str:
     claimed = Money(record.currency, record.deposit_claimed_minor)
     deposit = f"; {claimed} of the deposit is claimed, without VAT" if claimed.amount_minor else ""
     kind, basis = record.kind.name.lower(), record.basis.name
-    return f"{kind}, billed on {basis}; times of day in the tariff are those of {time_zone}{deposit}"
+    return f"{kind}, billed on {basis}; {ZONE_WORDS}{time_zone}{deposit}"

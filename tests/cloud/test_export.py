@@ -32,7 +32,8 @@ from cloud.store.cdrs import Asked
 from cloud.store.database import open_writer
 from energyshare.evidence import verify_bundle
 from energyshare.home import lock_home, write_atomically
-from energyshare.ocpi import SESSION_FIELDS, price_case
+from energyshare.ocpi import price_case
+from energyshare.ocpi_records import price_records, records_of
 from energyshare.rating import rate
 from energyshare.session import MeterPoint, metered_session
 from energyshare.tariff import Tariff, parse_tariff
@@ -225,12 +226,11 @@ def test_every_exported_record_keeps_the_module_s_rules(tell: Tell, tale: Tale) 
 
 
 def priced(cdr: Object) -> tuple[Decimal, Decimal]:
-    """Price a record's periods by its tariff, as `energyshare tariff price` does."""
-    session = {name: value for name, value in cdr.items() if name in SESSION_FIELDS}
-    zone = re.search(r"those of (\S+?)(;|$)", cdr["remark"])
-    assert zone is not None
-    case = {"id": "", "tariffs": cdr["tariffs"], "session": session | {"time_zone": zone[1]}}
-    answer = price_case(parsed(encoder.encode(case), 2**20))  # type: ignore[arg-type]
+    """Price a whole record as `energyshare tariff price` does."""
+    [answer] = price_records(records_of(encoder.encode([cdr])), None)
+    assert "error" not in answer, answer
+    stated = Decimal(str(answer["stated_excl_vat"])), Decimal(str(answer["stated_incl_vat"]))
+    assert stated == (cdr["total_cost"]["excl_vat"], cdr["total_cost"]["incl_vat"])
     return Decimal(str(answer["excl_vat"])), Decimal(str(answer["incl_vat"]))
 
 

@@ -120,13 +120,19 @@ def tariff_simulate(
 @click.argument("tariff", type=click.File("rb"), required=False)
 @click.argument("session", type=click.File("rb"), required=False)
 @click.option("--batch", type=click.File("rb"), help="JSON lines with id, tariff and session.")
+@click.option("--time-zone", help="Time zone of the place, for records that don't tell it.")
 @JSON
-def tariff_price(tariff: IO[bytes] | None, session: IO[bytes] | None, batch: IO[bytes] | None, as_json: bool) -> None:
+def tariff_price(
+    tariff: IO[bytes] | None, session: IO[bytes] | None, batch: IO[bytes] | None, time_zone: str | None, as_json: bool
+) -> None:
     """Price an OCPI session by an OCPI tariff, or by that of a list which was valid; --batch gives a JSON line for each case.
+
+    A single file holds whole charge detail records: each is priced by the tariffs in it, and held against what it states.
 
     \b
     Examples:
       energyshare tariff price tariff.json session.json
+      energyshare tariff price november.json --time-zone Europe/Berlin
       energyshare tariff price --batch cases.jsonl
     """
     from energyshare.ocpi import price_case, price_line
@@ -134,8 +140,11 @@ def tariff_price(tariff: IO[bytes] | None, session: IO[bytes] | None, batch: IO[
     if batch is not None:
         print_batch(price_line(line) for line in batch if line.strip())
         return
-    if tariff is None or session is None:
-        raise click.UsageError("give TARIFF.json and SESSION.json, or --batch CASES.jsonl")
+    if tariff is None:
+        raise click.UsageError("give TARIFF.json and SESSION.json, RECORDS.json alone, or --batch CASES.jsonl")
+    if session is None:
+        print_records(tariff, time_zone, as_json)
+        return
     read = json_of(tariff)
     case = {"id": "", "tariffs" if isinstance(read, list) else "tariff": read, "session": json_of(session)}
     try:
@@ -182,6 +191,34 @@ def print_batch(answers: Iterable[dict[str, object]]) -> None:
         failed = failed or "error" in answer
     if failed:
         raise SystemExit(1)
+
+
+def print_records(file: IO[bytes], time_zone: str | None, as_json: bool) -> None:
+    """Print what each record comes to beside what it states; ends with 1 if one can't be priced."""
+    from energyshare.ocpi_records import price_records, records_of
+
+    try:
+        answers = price_records(records_of(file.read()), time_zone)
+    except TariffError as error:
+        raise click.BadParameter(f"{file.name} is not JSON: {error}") from None
+    if as_json:
+        print_batch(answers)
+        return
+    found = list(answers)
+    pages.out.print(table(("record", "priced", "states", "with VAT", ""), [record_row(answer) for answer in found]))
+    if any("error" in answer for answer in found):
+        raise SystemExit(1)
+
+
+def record_row(answer: dict[str, object]) -> tuple[str, ...]:
+    """Write a record's line."""
+    name = escape(str(answer["id"] or "?"))
+    if "error" in answer:
+        return name, "", "", "", f"can't be priced: {escape(str(answer['error']))}"
+    if "agrees" not in answer:
+        return name, "", "", "", f"credit of {escape(str(answer['credit_reference_id']))}"
+    amounts = (f"{answer['incl_vat']} {answer['currency']}", str(answer.get("stated_incl_vat", answer["stated_excl_vat"])))
+    return name, *amounts, "yes" if "stated_incl_vat" in answer else "no", "agrees" if answer["agrees"] else "differs"
 
 
 def start_of(text: str | None, time_zone: str) -> Instant:
