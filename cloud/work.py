@@ -13,7 +13,7 @@ from cloud.domain.inbound import EndReported, EndRequested, InboundMessage, Offe
 from cloud.domain.ledger import Balance, LedgerAccount
 from cloud.domain.lifecycle import BILLING
 from cloud.domain.merging import SnapshotTaken
-from cloud.domain.order import AssetHold, BillingFacts, Facts, Order, StoredPart
+from cloud.domain.order import AssetHold, BillingFacts, Facts, Order, StandingOffer, StoredPart
 from cloud.domain.screening import AssetRecord
 from cloud.domain.settings import Settings
 from cloud.store import tables
@@ -218,8 +218,14 @@ class WorkingSet:
             case OfferMade(offer):
                 return self.assets.get(offer.body.asset.asset_id)
             case SelectionMade(selection) if order and selection.body.offer_hash in order.offers:
-                return self.assets.get(order.offers[selection.body.offer_hash].asset_id)
+                return self._offered(order.offers[selection.body.offer_hash])
         return self.assets.get(order.offer.asset_id) if order and order.selected else None
+
+    def _offered(self, offer: StandingOffer) -> AssetRecord | None:
+        """Give the asset of an offer; none is to be had of a provider that was suspended since."""
+        asset = self.assets.get(offer.asset_id)
+        is_suspended = asset is not None and offer.provider_id in self.suspended
+        return replace(asset, is_suspended=True) if asset and is_suspended else asset
 
     def _billing(self, order: Order) -> BillingFacts | None:
         parts = self.parts.get(order.id)

@@ -133,6 +133,16 @@ def test_what_runs_goes_on_when_a_side_is_suspended(cloud: Cloud, device: str, n
     assert refusals(cloud, story.by_user(story.disputing(1)), "ann") == []
 
 
+def test_the_standing_offer_of_a_provider_that_was_suspended_since_can_not_be_selected(cloud: Cloud) -> None:
+    story = Story(cloud).until_offered()
+    set_suspended(cloud, "sun")
+    assert refusals(cloud, story.by_user(story.selecting()), "ann") == ["ASSET_TAKEN"]
+    assert (story.state, cloud.balance("ann").held_minor) == (OrderState.DEMANDED, 0)
+    set_suspended(cloud, "sun", suspended=False)
+    story.by_user(story.selecting())
+    assert story.state == OrderState.SELECTED
+
+
 def test_a_suspended_provider_is_not_asked_and_offers_nothing(cloud: Cloud) -> None:
     asked = Story(cloud).until_demanded()
     set_suspended(cloud, "sun")
