@@ -9,12 +9,22 @@ from dataclasses import replace
 from sqlalchemy import delete, insert, select, update
 
 from cloud.domain import ledger
-from cloud.domain.funds import Outcome, Payment, PaymentId, Purpose, concluded, opening, payment_id, split
+from cloud.domain.funds import (
+    Outcome,
+    Payment,
+    PaymentId,
+    Purpose,
+    chargeback_id,
+    concluded,
+    opening,
+    payment_id,
+    split,
+)
 from cloud.domain.ledger import Flag, LedgerAccount
 from cloud.store.payment_tables import payments, payout_accounts
-from cloud.store.payments import one_payment, payment_of, payment_row, refundable
+from cloud.store.payments import one_payment, payment_of, payment_row, refundable, top_up_named
 from cloud.store.statements import payable_minor
-from cloud.store.tables import transfers
+from cloud.store.tables import alerts, transfers
 from cloud.work import WorkingSet
 from energyshare.errors import Reason, Rejected
 from energyshare.values import AccountId, Instant, Minor, Money, ProviderId, RequestId
@@ -98,6 +108,33 @@ def conclude(
     changed = {"state": after.state, "gateway_id": after.gateway_id, "problem": after.problem}
     work.unit.execute(update(payments).where(payments.c.id == name).values(**changed))
     return after
+
+
+def take_back(
+    work: WorkingSet,
+    now: Instant,
+    *,
+    top_up: str,
+    gateway: str,
+    gateway_id: str,
+    amount_minor: Minor,
+    outcome: Outcome,
+    problem: str,
+) -> Payment | None:
+    """Book what a gateway has given back of a top-up, and tell the operator; None when that is none of ours.
+
+    Said again it changes nothing. A chargeback that is won comes back to the wallet.
+    """
+    name = chargeback_id(gateway_id)
+    if _begun(work, name) is None:
+        row = work.unit.row(top_up_named(top_up, gateway)) if outcome is not Outcome.PENDING else None
+        if row is None:
+            return None
+        paid_in = payment_of(row)
+        _begin(work, Payment(name, Purpose.CHARGEBACK, paid_in.account, amount_minor, now, gateway, refunds=paid_in.id))
+        note = f"{Money(work.settings.currency, amount_minor)} of {paid_in.id}: {problem}"
+        work.changes.insert(alerts, {"at": now, "kind": "CHARGEBACK", "order_id": b"", "note": note})
+    return conclude(work, now, name=name, outcome=outcome, gateway_id=gateway_id, problem=problem)
 
 
 def set_payout_account(work: WorkingSet, _now: Instant, *, provider: ProviderId, destination: str) -> None:

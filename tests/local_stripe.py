@@ -1,8 +1,8 @@
 """Stripe, as `localstripe` plays it, on loopback; with what it lacks and payments rely on.
 
-Started as `python -m tests.local_stripe PORT`. Added here: idempotency keys, transfers, lists by time of creation, answers that
-get lost on demand (`POST /_config/lose/N`), and nothing is written to disk. The rest, payment intents, refunds and signed
-webhooks, is localstripe's.
+Started as `python -m tests.local_stripe PORT`. Added here: idempotency keys, transfers, disputes, lists by time of creation,
+answers that get lost on demand (`POST /_config/lose/N`), and nothing is written to disk. The rest, payment intents, refunds and
+signed webhooks, is localstripe's.
 """
 
 import json
@@ -37,6 +37,15 @@ class LocalStripe:
         self.client.payment_intents.update(intent, {"payment_method": method.id})
         self.client.payment_intents.confirm(intent)
 
+    def dispute(self, intent: str, amount: int, status: str = "needs_response") -> str:
+        """Have a payer dispute a payment with the bank; gives the dispute's id."""
+        fields: Any = {"payment_intent": intent, "amount": amount, "status": status}
+        return str(self._configure("dispute", fields)["id"])
+
+    def decide(self, dispute: str, status: str) -> None:
+        """Let a dispute be as the bank says."""
+        self._configure(f"dispute/{dispute}", {"status": status})
+
     def lose(self, answers: int) -> None:
         """Lose so many answers to calls that make something, after they were done."""
         self._configure(f"lose/{answers}", {})
@@ -49,11 +58,11 @@ class LocalStripe:
         """Send signed webhooks there from now on."""
         self._configure("webhooks/test", {"url": url, "secret": WEBHOOK_SECRET})
 
-    def _configure(self, what: str, fields: Any) -> None:
+    def _configure(self, what: str, fields: Any) -> Any:
         headers = {"Content-Type": "application/json"}
         asked = urllib.request.Request(f"{self.api}/_config/{what}", json.dumps(fields).encode(), headers)
-        with urllib.request.urlopen(asked, timeout=10):
-            pass
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            return json.loads(answer.read() or b"null")
 
 
 @contextmanager
@@ -88,10 +97,35 @@ def main(port: int) -> None:
             self.amount, self.currency, self.destination = int(amount), currency, destination
             self.metadata, self.reversed = metadata or {}, False
 
+    class Dispute(resources.StripeObject):  # type: ignore[misc]
+        object = "dispute"
+        _id_prefix = "dp_"
+
+        def __init__(self, payment_intent: str, amount: int, status: str) -> None:
+            super().__init__()
+            self.payment_intent, self.amount, self.status, self.reason = payment_intent, amount, status, "fraudulent"
+            resources.schedule_webhook(resources.Event("charge.dispute.created", self))
+
+        def _become(self, status: str) -> None:
+            """Move on, and tell."""
+            self.status = status
+            resources.schedule_webhook(resources.Event("charge.dispute.updated", self))
+
+    async def dispute(request: Any) -> Any:
+        return web.json_response(Dispute(**await request.json())._export())
+
+    async def decide(request: Any) -> Any:
+        Dispute._api_retrieve(request.match_info["id"])._become((await request.json())["status"])
+        return web.Response()
+
+    app.router.add_get("/v1/disputes", api_list_all(Dispute, "/v1/disputes"))
+    app.router.add_get("/v1/disputes/{id}", api_retrieve(Dispute, "/v1/disputes"))
+    app.router.add_post("/_config/dispute", dispute)
+    app.router.add_post("/_config/dispute/{id}", decide)
     app.router.add_post("/v1/transfers", api_create(Transfer, "/v1/transfers"))
     app.router.add_get("/v1/transfers", api_list_all(Transfer, "/v1/transfers"))
     app.router.add_get("/v1/transfers/{id}", api_retrieve(Transfer, "/v1/transfers"))
-    for kind in (resources.PaymentIntent, resources.Refund, Transfer):
+    for kind in (resources.PaymentIntent, resources.Refund, Transfer, Dispute):
         kind._api_list_all = _by_creation(kind._api_list_all)
     resources.Store.dump_to_disk = lambda store: None
     faults: dict[str, int] = {}

@@ -94,6 +94,18 @@ def test_a_cloud_that_was_down_when_stripe_called_asks_by_itself_when_it_starts(
     reconciled(cloud)
 
 
+def test_a_payer_that_disputes_with_its_bank_has_it_taken_from_the_wallet(cloud: Cluster, server: LocalStripe) -> None:
+    before = available(cloud)
+    intent = asked_to_pay(cloud, "30")
+    server.pay(intent)
+    until("the webhook", lambda: available(cloud) == before + 3_000)
+    server.dispute(intent, 3_000)
+    until("the chargeback", lambda: available(cloud) == before)
+    assert cloud.operator("alert", "list")["alerts"][0]["kind"] == "CHARGEBACK"
+    reconciled(cloud)
+    assert cloud.operator("ledger", "check")["fault"] == ""
+
+
 def test_more_than_the_wallet_holds_is_not_taken_out(cloud: Cluster) -> None:
     with pytest.raises(Failed, match=Reason.INSUFFICIENT_FUNDS):
         cloud.user("ann", "wallet", "withdraw", "1000000")

@@ -20,6 +20,8 @@ ROUTES: Mapping[str, tuple[tuple[Flag, ...], tuple[str, ...], str]] = {
     "WITHDRAWAL_BACK": (POSTED, (ledger.FUNDING,), USER),
     "PAYOUT": (POSTED, (PROVIDER,), ledger.FUNDING),
     "PAYOUT_BACK": (POSTED, (ledger.FUNDING,), PROVIDER),
+    "CHARGEBACK": (POSTED, (OWED,), ledger.FUNDING),
+    "CHARGEBACK_BACK": (POSTED, (ledger.FUNDING,), USER),
     "HOLD": (PENDING, (USER, PROVIDER), ESCROW),
     "RELEASE": (VOID_PENDING, (USER, PROVIDER), ESCROW),
     "CHARGE": (POST_PENDING, (USER,), ESCROW),
@@ -40,7 +42,7 @@ ROUTES: Mapping[str, tuple[tuple[Flag, ...], tuple[str, ...], str]] = {
     "DEPOSIT_REFUND": (POSTED, (DEPOSIT,), USER),
 }
 """How each reason moves money: its flags, and what debit and credit begin with."""
-PAYMENTS = ("top-up/", "out/")
+PAYMENTS = ("top-up/", "out/", "back/")
 """What the ids of transfers of no order begin with."""
 PAID = {"CHARGE": 1, "DEPOSIT_CHARGE": 1, "RECEIVABLE": 1, "REFUND": -1, "DEPOSIT_REFUND": -1}
 """What of these a user pays for an order."""

@@ -1,12 +1,15 @@
 """Money that enters or leaves: a payment's states, and which transfers each step makes.
 
 A payment is one call to a gateway. A top-up moves money in the ledger when the gateway has it; money out is debited before the
-gateway is asked, and comes back when it fails. Transfer ids follow from the payment's, so that no step moves money twice.
+gateway is asked, and comes back when it fails. A chargeback is the gateway's own: what it has given back of a top-up, to a
+payer who disputed it with the bank, or by hand on the gateway's page. It is booked as owed by the user, and so collected from
+the wallet at once, as far as there is something in it. Transfer ids follow from the payment's, so that no step moves money
+twice.
 
     state      PENDING    SUCCEEDED  FAILED      what the gateway says
     CREATED    PENDING    SUCCEEDED  FAILED
     PENDING    PENDING    SUCCEEDED  FAILED
-    SUCCEEDED  -          -          REVERSED    (money out only: a refund or transfer that came back)
+    SUCCEEDED  -          -          REVERSED    (money out that came back, a chargeback that was won)
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,6 +33,7 @@ class Purpose(StrEnum):
     TOP_UP = "TOP_UP"
     WITHDRAWAL = "WITHDRAWAL"
     PAYOUT = "PAYOUT"
+    CHARGEBACK = "CHARGEBACK"
 
 
 class PaymentState(StrEnum):
@@ -67,8 +71,8 @@ NEXT: Mapping[tuple[PaymentState, Outcome], PaymentState] = {
 class Payment:
     """One payment.
 
-    `refunds` names the top-up that a withdrawal gives back. `destination` is the gateway's id of that top-up, or of the
-    provider's account for a payout.
+    `refunds` names the top-up that a withdrawal or a chargeback gives back. `destination` is the gateway's id of the top-up
+    that a withdrawal gives back, or of the provider's account for a payout.
     """
 
     id: PaymentId
@@ -95,11 +99,19 @@ def payment_id(purpose: Purpose, owner: bytes, request: RequestId, part: int = 0
     return PaymentId(f"{kind}/{id_text(owner)}/{id_text(request)}" + (f"/{part}" if part else ""))
 
 
+def chargeback_id(gateway_id: str) -> PaymentId:
+    """Name a chargeback by the gateway's own name for it."""
+    return PaymentId(f"back/{gateway_id}")
+
+
 def opening(payment: Payment) -> tuple[Transfer, ...]:
     """Give the transfers with which a payment begins: money out is debited before the gateway is asked."""
     if payment.purpose is Purpose.TOP_UP:
         return ()
-    return (_transfer(payment.id, payment, payment.account, ledger.FUNDING, payment.purpose.value, payment.at),)
+    debited = payment.account
+    if payment.purpose is Purpose.CHARGEBACK:
+        debited = ledger.owed_by(payment.account)
+    return (_transfer(payment.id, payment, debited, ledger.FUNDING, payment.purpose.value, payment.at),)
 
 
 def concluded(payment: Payment, outcome: Outcome, now: Instant) -> tuple[PaymentState, tuple[Transfer, ...]]:

@@ -87,6 +87,11 @@ def receivable_account(account: AccountId) -> LedgerAccount:
     return LedgerAccount(f"receivable:{id_text(account)}")
 
 
+def owed_by(user: LedgerAccount) -> LedgerAccount:
+    """Name the account of what the owner of a user's account owes."""
+    return LedgerAccount(user.replace("user:", "receivable:", 1))
+
+
 def escrow_account(order: OrderId) -> LedgerAccount:
     """Name an order's escrow."""
     return LedgerAccount(f"escrow:{id_text(order)}")

@@ -17,7 +17,7 @@ class Receipt:
     """How a payment stands at its gateway.
 
     `pay_url` is where a person finishes paying, `problem` what the gateway says went wrong; either may be empty. A payment that
-    was made there by someone else has no id.
+    was made there by someone else has no id. `takes_back` is the gateway's id of a top-up that it has given back by itself.
     """
 
     payment_id: PaymentId | None
@@ -26,6 +26,7 @@ class Receipt:
     amount_minor: Minor
     pay_url: str = ""
     problem: str = ""
+    takes_back: str = ""
 
 
 class Gateway(Protocol):
@@ -44,5 +45,8 @@ class Gateway(Protocol):
     def look(self, payment: Payment) -> Receipt:
         """Say how a payment stands that the gateway has taken; raises Unavailable."""
 
+    def taken_back(self, gateway_id: str) -> Receipt:
+        """Say how it stands with a top-up that was given back, by the gateway's id of that; raises Unavailable."""
+
     def since(self, start: Instant) -> Iterator[Receipt]:
-        """List all payments that were made since; raises Unavailable."""
+        """List all payments that were made since, and what was given back of top-ups; raises Unavailable."""

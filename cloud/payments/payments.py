@@ -7,7 +7,7 @@ call under its request id, a webhook, the node's start or a reconciliation bring
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -78,6 +78,10 @@ class Payments:
             return None
         return (await self._ask(payment))[0]
 
+    async def look_back(self, gateway_id: str) -> Payment | None:
+        """Ask the gateway about a top-up that it says was given back; raises Unavailable."""
+        return await self._take_back(await _beside(lambda: self._gateway.taken_back(gateway_id)))
+
     async def advance_open(self) -> list[Payment]:
         """Ask about every open payment; gives them as they stand then. Without a gateway there are none."""
         if self._known_gateway is None:
@@ -86,9 +90,13 @@ class Payments:
         return [await self._advance_if_answered(payment) for payment in found]
 
     async def reconcile(self) -> Reconciliation:
-        """Bring open payments to their end, then compare all of the gateway's with the ledger; raises Unavailable."""
+        """Bring open payments to their end, book chargebacks, then compare all of the gateway's with the ledger.
+
+        Raises: Unavailable.
+        """
         asked = await self.advance_open()
         receipts = await _beside(lambda: list(self._gateway.since(START)))
+        receipts = [await self._with_chargeback(receipt) for receipt in receipts]
         await self._note_reversed(receipts)
         kept, moved = await _beside(lambda: books(self._readers))
         return Reconciliation(
@@ -126,6 +134,27 @@ class Payments:
         for name, receipt in failed.items():
             if name is not None and await _beside(partial(find_payment, self._readers, name)) is not None:
                 await self._conclude(name, receipt)
+
+    async def _with_chargeback(self, receipt: Receipt) -> Receipt:
+        """Book what was given back of a top-up; gives the receipt with the payment's id if it is one of ours."""
+        if not receipt.takes_back:
+            return receipt
+        taken = await self._take_back(receipt)
+        return replace(receipt, payment_id=taken.id) if taken else receipt
+
+    async def _take_back(self, receipt: Receipt) -> Payment | None:
+        taken: Payment | None = await self._call(
+            partial(
+                paying.take_back,
+                top_up=receipt.takes_back,
+                gateway=self._gateway.name,
+                gateway_id=receipt.gateway_id,
+                amount_minor=receipt.amount_minor,
+                outcome=receipt.outcome,
+                problem=receipt.problem,
+            )
+        )
+        return taken
 
     async def _conclude(self, name: PaymentId, receipt: Receipt) -> Payment:
         conclude = partial(

@@ -15,7 +15,7 @@ async def kept_going(payments: Payments, settings: StripeSettings | None) -> Asy
         if settings is not None:
             from cloud.payments.webhook import listening
 
-            await stack.enter_async_context(listening(payments.look, settings.webhook_secret, settings.webhook_listen))
+            await stack.enter_async_context(listening(payments, settings.webhook_secret, settings.webhook_listen))
         group = await stack.enter_async_context(asyncio.TaskGroup())
         asking = group.create_task(payments.advance_open())
         stack.callback(asking.cancel)

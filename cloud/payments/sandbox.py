@@ -52,6 +52,10 @@ class Sandbox:
             raise Corrupt(f"the sandbox does not know the payment {payment.id}")
         return _receipt(row)
 
+    def taken_back(self, gateway_id: str) -> Receipt:
+        """Fail: nobody takes anything back here."""
+        raise Corrupt(f"the sandbox does not know {gateway_id}")
+
     def since(self, start: Instant) -> Iterator[Receipt]:
         """List what was paid since."""
         with closing(self._open()) as database:

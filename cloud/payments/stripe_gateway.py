@@ -1,5 +1,8 @@
 """Stripe: top-ups are payment intents, money out is refunds of them, payouts are transfers to providers' connected accounts.
 
+What Stripe gives back by itself are disputes, and refunds that someone made on its dashboard. A dispute has taken its amount
+until it is won; an inquiry before one takes nothing.
+
 The payment's id is the idempotency key of its creation and stands in the object's metadata. Stripe keeps a key for at least
 24 hours (API reference, Idempotent requests); within that time a creation whose answer was lost is made again under the same
 key, later the object is looked for in Stripe's list. Amounts go as they are: Stripe counts in the currency's smallest unit, as
@@ -30,6 +33,12 @@ OUTCOMES = {
     "failed": Outcome.FAILED,
 }
 """Of payment intents and refunds; any other status is not the last word. A declined card is none: the user tries another."""
+
+
+DISPUTES = {"won": Outcome.FAILED, "prevented": Outcome.FAILED} | dict.fromkeys(
+    ("warning_needs_response", "warning_under_review", "warning_closed"), Outcome.PENDING
+)
+"""What a dispute's status says of its amount: it is back, or was never taken; with any other it is gone."""
 
 
 class StripeGateway:
@@ -70,16 +79,27 @@ class StripeGateway:
                 return _refund(_asked(lambda: self._stripe.refunds.retrieve(payment.gateway_id)))
             case Purpose.PAYOUT:
                 return _payout(_asked(lambda: self._stripe.transfers.retrieve(payment.gateway_id)))
+            case Purpose.CHARGEBACK:
+                return self.taken_back(payment.gateway_id)
+
+    def taken_back(self, gateway_id: str) -> Receipt:
+        """Ask Stripe how a dispute or a refund stands that was not asked for here."""
+        if gateway_id.startswith("re_"):
+            return _refund(_asked(lambda: self._stripe.refunds.retrieve(gateway_id)))
+        return _dispute(_asked(lambda: self._stripe.disputes.retrieve(gateway_id)))
 
     def since(self, start: Instant) -> Iterator[Receipt]:
-        """List Stripe's payment intents, refunds and transfers."""
+        """List Stripe's payment intents, refunds, disputes that have taken something, and transfers."""
         page: Any = {"limit": 100, "created": {"gte": start // 1_000_000}}
         for read, listed in (
             (self._top_up, self._stripe.payment_intents),
             (_refund, self._stripe.refunds),
+            (_dispute, self._stripe.disputes),
             (_payout, self._stripe.transfers),
         ):
-            yield from _asked(partial(_all_of, listed, read, page))
+            for receipt in _asked(partial(_all_of, listed, read, page)):
+                if not (receipt.takes_back and receipt.outcome is Outcome.PENDING):
+                    yield receipt
 
     def _create(self, payment: Payment) -> Receipt:
         options: Any = {"idempotency_key": payment.id}
@@ -94,6 +114,8 @@ class StripeGateway:
             case Purpose.PAYOUT:
                 asked = common | {"currency": self._currency, "destination": payment.destination}
                 return _payout(self._stripe.transfers.create(asked, options))
+            case Purpose.CHARGEBACK:
+                raise AssertionError("only Stripe makes chargebacks")
 
     def _made_before(self, payment: Payment) -> Receipt:
         """Look for a payment in Stripe's list, as its key may be forgotten; what is not there was never made."""
@@ -110,8 +132,25 @@ class StripeGateway:
 
 
 def _refund(refund: stripe.Refund) -> Receipt:
-    outcome = OUTCOMES.get(refund.status or "", Outcome.PENDING)
-    return Receipt(_name(refund), refund.id, outcome, Minor(refund.amount), problem=getattr(refund, "failure_reason", "") or "")
+    name, outcome = _name(refund), OUTCOMES.get(refund.status or "", Outcome.PENDING)
+    problem = getattr(refund, "failure_reason", "") or ""
+    if name is None:
+        return Receipt(
+            None, refund.id, outcome, Minor(refund.amount), problem=problem or "refunded at Stripe", takes_back=_paid_by(refund)
+        )
+    return Receipt(name, refund.id, outcome, Minor(refund.amount), problem=problem)
+
+
+def _dispute(dispute: stripe.Dispute) -> Receipt:
+    outcome = DISPUTES.get(dispute.status, Outcome.SUCCEEDED)
+    problem = f"disputed with the bank: {dispute.reason}"
+    return Receipt(None, dispute.id, outcome, Minor(dispute.amount), problem=problem, takes_back=_paid_by(dispute))
+
+
+def _paid_by(made: stripe.Refund | stripe.Dispute) -> str:
+    """Name the payment intent of a refund or dispute."""
+    intent = made.payment_intent
+    return intent if isinstance(intent, str) else intent.id if intent else ""
 
 
 def _payout(transfer: stripe.Transfer) -> Receipt:

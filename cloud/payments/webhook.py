@@ -5,8 +5,9 @@ asked of Stripe itself, so that a message that comes twice, late or out of order
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 import msgspec
 import stripe
@@ -20,10 +21,22 @@ PATH = "/stripe"
 BODY_MAX = 256 * 1024
 OLDEST_S = 300
 logger = logging.getLogger(__name__)
-Look = Callable[[PaymentId], Awaitable[Payment | None]]
+TAKING_BACK = ("dispute", "refund")
+
+
+class Asked(Protocol):
+    """What is asked about what a message hints at."""
+
+    def look(self, name: PaymentId) -> Awaitable[Payment | None]:
+        """Ask about a payment of ours."""
+
+    def look_back(self, gateway_id: str) -> Awaitable[Payment | None]:
+        """Ask about a top-up that was given back."""
 
 
 class _About(msgspec.Struct):
+    object: str = ""
+    id: str = ""
     metadata: dict[str, str] | None = None
 
 
@@ -35,13 +48,15 @@ class _Event(msgspec.Struct):
     data: _Data
 
 
-def application(look: Look, secret: str) -> web.Application:
+def application(payments: Asked, secret: str) -> web.Application:
     """Give what answers Stripe. 200: taken; 400: not Stripe's; 503: come again."""
 
     async def take(request: web.Request) -> web.Response:
-        name = _payment_named(await request.read(), request.headers.get("Stripe-Signature", ""), secret)
-        if name is not None:
-            await _look_at(look, name)
+        about = _opened(await request.read(), request.headers.get("Stripe-Signature", ""), secret)
+        try:
+            await _look_at(payments, about)
+        except Unavailable:
+            raise web.HTTPServiceUnavailable from None
         return web.Response()
 
     made = web.Application(client_max_size=BODY_MAX)
@@ -50,9 +65,9 @@ def application(look: Look, secret: str) -> web.Application:
 
 
 @asynccontextmanager
-async def listening(look: Look, secret: str, listen: str) -> AsyncIterator[None]:
+async def listening(payments: Asked, secret: str, listen: str) -> AsyncIterator[None]:
     """Listen for Stripe on HOST:PORT; raises Unavailable when that address is taken."""
-    runner = web.AppRunner(application(look, secret), access_log=None)
+    runner = web.AppRunner(application(payments, secret), access_log=None)
     await runner.setup()
     host, _, port = listen.rpartition(":")
     try:
@@ -66,20 +81,20 @@ async def listening(look: Look, secret: str, listen: str) -> AsyncIterator[None]
         await runner.cleanup()
 
 
-def _payment_named(body: bytes, signature: str, secret: str) -> PaymentId | None:
-    """Check a message, and give the payment that it is about, if that is one of ours."""
+def _opened(body: bytes, signature: str, secret: str) -> _About:
+    """Check a message, and give what it is about."""
     try:
         stripe.WebhookSignature.verify_header(body.decode(), signature, secret, OLDEST_S)
-        metadata = msgspec.json.decode(body, type=_Event).data.object.metadata or {}
+        return msgspec.json.decode(body, type=_Event).data.object
     except (stripe.SignatureVerificationError, UnicodeDecodeError, msgspec.DecodeError):
         logger.warning("a webhook that is not Stripe's was refused")
         raise web.HTTPBadRequest from None
-    name = metadata.get(METADATA)
-    return PaymentId(name) if name else None
 
 
-async def _look_at(look: Look, name: PaymentId) -> None:
-    try:
-        await look(name)
-    except Unavailable:
-        raise web.HTTPServiceUnavailable from None
+async def _look_at(payments: Asked, about: _About) -> None:
+    """Ask about a payment of ours, or about one that was given back; any other is left alone."""
+    name = (about.metadata or {}).get(METADATA)
+    if name:
+        await payments.look(PaymentId(name))
+    elif about.object in TAKING_BACK:
+        await payments.look_back(about.id)

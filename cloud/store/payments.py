@@ -42,8 +42,13 @@ def one_payment(name: PaymentId) -> Select[Any]:
     return select(payments).where(C.id == name)
 
 
+def top_up_named(gateway_id: str, gateway: str) -> Select[Any]:
+    """Build the read of a top-up by its gateway's id."""
+    return select(payments).where(C.gateway_id == gateway_id, C.gateway == gateway, C.purpose == Purpose.TOP_UP)
+
+
 def refundable(account: LedgerAccount, gateway: str) -> Select[Any]:
-    """Build the read of an account's top-ups, newest first, with what withdrawals have left of each."""
+    """Build the read of an account's top-ups, newest first, with what withdrawals and chargebacks have left of each."""
     out = payments.alias("withdrawals")
     given = (
         select(out.c.refunds, func.sum(out.c.amount_minor).label("total"))

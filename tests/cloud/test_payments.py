@@ -26,17 +26,18 @@ from cloud.domain.funds import (
     payment_id,
     split,
 )
-from cloud.domain.ledger import FUNDING, user_account
+from cloud.domain.ledger import FUNDING, receivable_account, user_account
 from cloud.gateway.desk import Cloud as Constant
 from cloud.operator_client import Direct
 from cloud.payments.gateway import Gateway, Receipt
 from cloud.payments.sandbox import Sandbox
 from cloud.processor import Command
+from cloud.store import people
 from energyshare.config import ConfigError
 from energyshare.errors import Reason, Rejected, Unavailable
 from energyshare.v1 import operator_pb2 as pb
-from energyshare.values import AccountId, Currency, Instant, Minor, Money, ProviderId
-from tests.cloud.actors import CNY, ROOT, T0, Cloud
+from energyshare.values import AccountId, Currency, Instant, Minor, Money, OrderId, OrderState, ProviderId
+from tests.cloud.actors import CNY, ROOT, T0, Cloud, refusals
 from tests.cloud.office import ANOTHER, REQUEST, THIRD, Office, money, refused
 from tests.cloud.story import Story
 
@@ -50,6 +51,7 @@ class Bank:
     says: Outcome = Outcome.SUCCEEDED
     lost: int = 0
     taken: dict[PaymentId, Receipt] = field(default_factory=dict)
+    back: dict[str, Receipt] = field(default_factory=dict)
     name: str = "bank"
 
     def start(self, payment: Payment) -> Receipt:
@@ -63,8 +65,17 @@ class Bank:
             raise Unavailable("the line is dead")
         return self.taken[payment.id]
 
+    def taken_back(self, gateway_id: str) -> Receipt:
+        return self.back[gateway_id]
+
     def since(self, start: Instant) -> Iterator[Receipt]:
-        return iter(list(self.taken.values()))
+        return iter([*self.taken.values(), *self.back.values()])
+
+    def takes_back(self, payment: Payment, amount: int, outcome: Outcome = Outcome.SUCCEEDED) -> str:
+        """Give a part of a top-up back, or say how that stands by now."""
+        receipt = Receipt(None, "back-1", outcome, Minor(amount), problem="disputed", takes_back=payment.gateway_id)
+        self.back["back-1"] = receipt
+        return receipt.gateway_id
 
     def now_says(self, outcome: Outcome) -> None:
         self.taken = {name: replace(receipt, outcome=outcome) for name, receipt in self.taken.items()}
@@ -214,6 +225,63 @@ def test_a_refund_that_comes_back_after_it_had_succeeded_is_in_the_wallet_again(
         found = office.reconcile()
         assert [d for d in found.differences if d.payment_id == part.id] == []
         assert office.available("eve") == 500
+
+
+# Taken back by the gateway
+
+
+def owed(office: Office, name: str) -> int:
+    return people.balance_of_account(office.cloud.readers, receivable_account(office.account(name))).owed_minor
+
+
+def test_a_chargeback_is_paid_from_the_wallet_and_the_operator_is_told(office: Office, bank: Bank) -> None:
+    bank.takes_back(office.top_up("eve", 500), 300)
+    for _ in range(2):
+        assert [d for d in office.reconcile().differences if d.gateway_id] == []
+        assert (office.available("eve"), owed(office, "eve")) == (200, 0)
+    assert office.cloud.alerts() == ["CHARGEBACK"]
+    assert [p.amount_minor for p in office.withdraw("eve", 200)] == [200]
+
+
+def test_what_the_wallet_lacks_for_a_chargeback_is_owed_and_nothing_is_selected_until_it_is_paid(
+    office: Office, bank: Bank
+) -> None:
+    paid_in = office.top_up("eve", 2_000)
+    Story(office.cloud, user="eve").until_authorized()
+    held = office.cloud.balance("eve").held_minor
+    bank.takes_back(paid_in, 2_000)
+    office.reconcile()
+    assert (office.available("eve"), owed(office, "eve")) == (0, held)
+    other = Story(office.cloud, user="eve", device="moon-outlet", order=OrderId(b"\x07" * 16)).until_offered()
+    assert refusals(office.cloud, other.by_user(other.selecting()), "eve") == ["RECEIVABLE_DUE"]
+    office.top_up("eve", held + 814, THIRD)
+    assert (office.available("eve"), owed(office, "eve")) == (814, 0)
+    other.by_user(other.selecting())
+    assert other.state == OrderState.SELECTED
+
+
+def test_a_chargeback_that_is_won_comes_back_once(office: Office, bank: Bank) -> None:
+    paid_in = office.top_up("eve", 500)
+    name = bank.takes_back(paid_in, 300)
+    office.reconcile()
+    bank.takes_back(paid_in, 300, Outcome.FAILED)
+    for _ in range(2):
+        taken = asyncio.run(office.payments.look_back(name))
+        assert taken is not None
+        assert (taken.state, office.available("eve")) == (PaymentState.REVERSED, 500)
+    assert [d for d in office.reconcile().differences if d.gateway_id] == []
+
+
+def test_one_that_was_over_before_it_was_heard_of_moves_nothing_in_all(office: Office, bank: Bank) -> None:
+    bank.takes_back(office.top_up("eve", 500), 300, Outcome.FAILED)
+    assert [d for d in office.reconcile().differences if d.gateway_id] == []
+    assert (office.available("eve"), owed(office, "eve")) == (500, 0)
+
+
+def test_one_that_has_taken_nothing_yet_is_not_booked(office: Office, bank: Bank) -> None:
+    name = bank.takes_back(office.top_up("eve", 500), 300, Outcome.PENDING)
+    assert asyncio.run(office.payments.look_back(name)) is None
+    assert office.available("eve") == 500
 
 
 def test_money_that_is_held_or_was_not_paid_in_here_is_not_paid_out(office: Office) -> None:

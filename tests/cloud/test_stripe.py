@@ -10,10 +10,10 @@ from cloud import paying
 from cloud.domain.funds import Payment, PaymentState
 from cloud.payments.stripe_gateway import StripeGateway
 from cloud.payments.stripe_settings import StripeSettings
-from energyshare.errors import Unavailable
+from energyshare.errors import Reason, Unavailable
 from energyshare.values import DAY_S, Currency, ProviderId
 from tests.cloud.actors import Cloud
-from tests.cloud.office import ANOTHER, REQUEST, THIRD, Office, money
+from tests.cloud.office import ANOTHER, REQUEST, THIRD, Office, money, refused
 from tests.cloud.story import Story
 from tests.local_stripe import BAD_CARD, SECRET_KEY, WEBHOOK_SECRET, LocalStripe, local_stripe
 
@@ -161,10 +161,41 @@ def test_a_key_that_stripe_does_not_know_moves_nothing_and_ends_nothing(cloud: C
     assert len(asyncio.run(office.payments.advance_open())) == 1
 
 
-def test_what_was_made_at_stripe_by_hand_is_a_difference(office: Office, server: LocalStripe) -> None:
+def test_what_was_refunded_on_stripe_s_page_leaves_the_wallet(office: Office, server: LocalStripe) -> None:
     payment = paid_in(office, server, 500)
-    server.client.refunds.create({"payment_intent": payment.gateway_id, "amount": 100})
-    assert "it was made at the gateway, not by this cloud" in [d.problem for d in office.reconcile().differences]
+    refund = server.client.refunds.create({"payment_intent": payment.gateway_id, "amount": 100})
+    assert [d for d in office.reconcile().differences if d.gateway_id] == []
+    looked = asyncio.run(office.payments.look_back(refund.id))
+    assert looked is not None
+    assert (looked.state, office.available("eve")) == (PaymentState.SUCCEEDED, 400)
+    assert refused(lambda: office.withdraw("eve", 401)) is Reason.INSUFFICIENT_FUNDS
+    office.withdraw("eve", 400)
+
+
+def test_what_was_paid_past_the_cloud_is_a_difference_also_when_it_was_given_back(office: Office, server: LocalStripe) -> None:
+    stranger = server.client.payment_intents.create({"amount": 70, "currency": "cny"})
+    server.pay(stranger.id)
+    server.client.refunds.create({"payment_intent": stranger.id, "amount": 70})
+    made = [d.problem for d in office.reconcile().differences if d.gateway_id]
+    assert made == ["it was made at the gateway, not by this cloud"] * 2
+
+
+@pytest.mark.parametrize(
+    ("status", "left"),
+    [("warning_needs_response", 500), ("needs_response", 200), ("under_review", 200), ("lost", 200), ("won", 500)],
+)
+def test_a_disputed_top_up_leaves_the_wallet_until_the_bank_has_decided(
+    office: Office, server: LocalStripe, status: str, left: int
+) -> None:
+    payment = paid_in(office, server, 500)
+    dispute = server.dispute(payment.gateway_id, 300, status)
+    for _ in range(2):
+        assert [d for d in office.reconcile().differences if d.gateway_id] == []
+        assert office.available("eve") == left
+    server.decide(dispute, "won")
+    asyncio.run(office.payments.look_back(dispute))
+    assert office.available("eve") == 500
+    assert [d for d in office.reconcile().differences if d.gateway_id] == []
 
 
 def earned_by_sun(office: Office, destination: str) -> int:
