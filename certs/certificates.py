@@ -5,10 +5,10 @@ This reads; it does not verify. TLS has checked the chain before anyone looks he
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from msgspec import Struct
 
 from certs.requests import key_of_pem
 from certs.spiffe import SpiffeId, parse_spiffe
@@ -16,8 +16,7 @@ from energyshare.errors import Reason, Rejected
 from energyshare.values import Instant, instant_of
 
 
-@dataclass(frozen=True, slots=True)
-class CertificateInfo:
+class CertificateInfo(Struct, frozen=True):
     """A terminal's certificate; `serial` is lower-case hexadecimal."""
 
     spiffe: SpiffeId

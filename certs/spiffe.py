@@ -8,8 +8,9 @@ Source: SPIFFE-ID, sections 2.1 and 2.2.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from energyshare.errors import Reason, Rejected
 from energyshare.values import id_text
@@ -22,8 +23,7 @@ _UUID = f"{_HEX}{{8}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{12}}"
 _SPIFFE_ID = re.compile(f"spiffe://({_TRUST_DOMAIN.pattern})/({'|'.join(ROLES)})/({_UUID})")
 
 
-@dataclass(frozen=True, slots=True)
-class SpiffeId:
+class SpiffeId(Struct, frozen=True):
     """A subject in one role; `subject_id` is 16 bytes."""
 
     trust_domain: str

@@ -5,9 +5,9 @@ was so already changes nothing and leaves none.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
+from msgspec import Struct
 from sqlalchemy import delete, insert, select, update
 
 from cloud.store import tables as t
@@ -18,8 +18,7 @@ T = TypeVar("T")
 SUBJECT_MAX = 128
 
 
-@dataclass(frozen=True, slots=True)
-class Act:
+class Act(Struct, frozen=True):
     """A line of the record of acts."""
 
     operator: str

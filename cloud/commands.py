@@ -4,15 +4,16 @@ They are idempotent by a request id that the client makes, or by the key that it
 for again.
 """
 
-from dataclasses import dataclass, replace
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import insert, select, update
 
 from cloud.store import tables as t
 from cloud.work import WorkingSet
 from energyshare.bodies import GrantBody
 from energyshare.errors import Reason, Rejected
+from energyshare.records import replace
 from energyshare.signing import Label, derive_id, digest
 from energyshare.values import (
     DAY_S,
@@ -35,16 +36,14 @@ TOKEN_LIFETIME_S = DAY_S
 GRANT_LIFETIME_S = 2 * 366 * DAY_S  # outlives every voucher that an issuing key signs
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(Struct, frozen=True):
     """A join token and when it stops working."""
 
     text: str
     expiry: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class Enrollee:
+class Enrollee(Struct, frozen=True):
     """Who a token lets in, before it has a certificate."""
 
     role: str
@@ -53,8 +52,7 @@ class Enrollee:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Enrollment:
+class Enrollment(Struct, frozen=True):
     """What an enrollment proved, and the certificate that was issued on it."""
 
     token: str
@@ -66,8 +64,7 @@ class Enrollment:
     certificate_not_after: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class Enrolled:
+class Enrolled(Struct, frozen=True):
     """A terminal or device as the database holds it."""
 
     role: str

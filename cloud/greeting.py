@@ -6,10 +6,10 @@ orders. Runs in the processor, so that orders in its memory and in the database 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Select, delete, select, update
 
 from cloud.domain.known import Grants, asked_of, known_to
@@ -19,6 +19,7 @@ from cloud.store.known import next_of_account, next_to_tell
 from cloud.store.unit import TerminalRow
 from cloud.work import WorkingSet
 from energyshare.messages import Message, SettlementRequest, SnapshotOrder
+from energyshare.records import replace
 from energyshare.signing import key_id
 from energyshare.snapshots import pages
 from energyshare.values import AccountId, AssetState, Incarnation, Instant, Number, OrderId, ProviderId, PublicKey, TerminalId
@@ -27,8 +28,7 @@ from energyshare.wire import Envelope, encode_envelope, take_apart
 ACCOUNT_PAGE = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Greeting:
+class Greeting(Struct, frozen=True):
     """What a terminal says at first: its journal, and the cloud's database as it last knew it."""
 
     terminal: TerminalId

@@ -8,12 +8,12 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
+from msgspec import Struct
 
 from cloud import commands
 from cloud.bus.local import LocalBus
@@ -60,8 +60,7 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Listening:
+class Listening(Struct, frozen=True):
     """Where a node listens."""
 
     streams: str

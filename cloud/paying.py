@@ -4,8 +4,6 @@ Between the two the gateway is asked, outside of the processor (cloud.payments).
 begins its payments once, and a payment ends once.
 """
 
-from dataclasses import replace
-
 from sqlalchemy import delete, insert, select, update
 
 from cloud.domain import ledger
@@ -27,6 +25,7 @@ from cloud.store.statements import payable_minor
 from cloud.store.tables import alerts, transfers
 from cloud.work import WorkingSet
 from energyshare.errors import Reason, Rejected
+from energyshare.records import replace
 from energyshare.values import AccountId, Instant, Minor, Money, ProviderId, RequestId
 
 

@@ -8,9 +8,10 @@ parked and answered, so that it harms no other; a batch that fails in saving is 
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Engine
 
 from cloud.bus.mail import Outgoing, StatelessRefusal
@@ -30,6 +31,7 @@ from cloud.store.unit import Unit
 from cloud.work import Inbound, Peer, WorkingSet
 from energyshare.errors import Reason, Rejected
 from energyshare.messages import Demand, Inventory, Message, RejectedMessage
+from energyshare.records import replace
 from energyshare.values import Digest, Instant, Kind, Number, OrderId, OrderState, ProviderId, TerminalId
 from energyshare.wire import Envelope, encode_envelope
 
@@ -42,8 +44,7 @@ TARIFFS_MAX = 4_096
 RETRY_US = 3_600_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
+class Acknowledged(Struct, frozen=True):
     """A terminal holds all envelopes of a conversation up to a number."""
 
     terminal: TerminalId
@@ -51,24 +52,21 @@ class Acknowledged:
     number: Number
 
 
-@dataclass(frozen=True, slots=True)
-class Presence:
+class Presence(Struct, frozen=True):
     """A provider's stream came or went."""
 
     provider: ProviderId
     online: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """A unary call that writes; `run` decides on the working set and its result answers the call."""
 
     run: Callable[[WorkingSet, Instant], Any]
     reply: Callable[[Any], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Instruction:
+class Instruction(Struct, frozen=True):
     """The operator's word on an order; the life cycle decides on it. None, or the Rejected that it ended in, answers it.
 
     With `peer` it is that terminal's message, decided again. `also` runs in the same transaction when it was taken.

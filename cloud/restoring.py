@@ -6,7 +6,6 @@ from being merged. Source: ADR-0007.
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 
 from sqlalchemy import select
 
@@ -28,6 +27,7 @@ from cloud.greeting import parts_of
 from cloud.store import tables as t
 from cloud.work import Peer, WorkingSet
 from energyshare.errors import Rejected
+from energyshare.records import replace
 from energyshare.values import AccountId, AssetId, Instant, OrderId, ProviderId, TerminalId
 
 logger = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """Signing what the platform states: charge records, rulings, decisions taken on silence, and checkpoints of the ledger."""
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
 
 from cloud.domain.order import RulingNotice, SettledNotice, Statements, StoredPart
 from energyshare.bodies import (
@@ -15,21 +15,20 @@ from energyshare.bodies import (
 )
 from energyshare.credentials import open_grant
 from energyshare.messages import Ruling, Settled
+from energyshare.records import replace
 from energyshare.signing import SigningKey
 from energyshare.values import PartKind, PublicKey, Role
 from energyshare.wire import decode, encode, open_signed, seal
 
 
-@dataclass(frozen=True, slots=True)
-class PlatformKey:
+class PlatformKey(Struct, frozen=True):
     """The platform's online key and the serialized Signed grant for it."""
 
     key: SigningKey
     grant: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class SealedStatements:
+class SealedStatements(Struct, frozen=True):
     """A charge record, and the silence or ruling that led to it, under the platform key."""
 
     charge: Verified[ChargeRecordBody]

@@ -5,8 +5,10 @@ they change collects in `Changes`, to be saved in the same transaction.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
+
+from msgspec import Struct
 
 from cloud.domain import ledger
 from cloud.domain.inbound import EndReported, EndRequested, InboundMessage, OfferMade, SelectionMade
@@ -29,6 +31,7 @@ from energyshare.bodies import (
 )
 from energyshare.charging import Evidence
 from energyshare.messages import Demand, Inventory
+from energyshare.records import replace
 from energyshare.values import (
     AccountId,
     AssetId,
@@ -44,8 +47,7 @@ from energyshare.values import (
 from energyshare.wire import reread
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(Struct, frozen=True):
     """A terminal as its certificate and the database name it."""
 
     terminal: TerminalId
@@ -55,8 +57,7 @@ class Peer:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Inbound:
+class Inbound(Struct, frozen=True):
     """A message of a conversation, opened; `raw` is its envelope as it came."""
 
     peer: Peer

@@ -1,14 +1,13 @@
 """Whether a voucher is the one that was agreed: what cloud, user and auditor all compare."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from energyshare.bodies import GrantBody, OfferBody, VoucherBody
 from energyshare.errors import Reason, Rejected
 from energyshare.values import DeviceId, Digest, DurationS, EnergyWh, Instant, OrderId, ProviderId, PublicKey, of_unix_s
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(Struct, frozen=True):
     """What an offer and its selection fix about the voucher that follows."""
 
     order_id: OrderId

@@ -1,6 +1,6 @@
 """What a service may come to: its quote, and the extra work that the user approved."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from energyshare.bodies import AmendmentAnswerBody, AmendmentBody, OfferBody, ServiceItem, Verified
 from energyshare.charging import added, extra_hold
@@ -9,8 +9,7 @@ from energyshare.opening import Opened
 from energyshare.values import Digest, Minor
 
 
-@dataclass(frozen=True, slots=True)
-class Agreed:
+class Agreed(Struct, frozen=True):
     """Items and time of the quote and of the approved amendments, and what these added to the hold."""
 
     items: tuple[ServiceItem, ...]

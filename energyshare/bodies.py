@@ -5,8 +5,9 @@ together. A body's `label` is the context of its signature. A field typed `bytes
 `Signed` of it. A body never gains a field: a new version is a new body with a new label.
 """
 
-from dataclasses import dataclass
 from typing import Annotated, ClassVar, Generic, Protocol, TypeVar
+
+from msgspec import Struct
 
 from energyshare.signing import Label
 from energyshare.values import (
@@ -46,8 +47,7 @@ from energyshare.values import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Between:
+class Between(Struct, frozen=True):
     """Bounds of a number, of a text's length, or of how many there are; both included."""
 
     least: int
@@ -74,8 +74,7 @@ class Body(Protocol):
 BodyT = TypeVar("BodyT", covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Verified(Generic[BodyT]):
+class Verified(Struct, Generic[BodyT], frozen=True):
     """A body whose signature was checked.
 
     `signed` is the serialized Signed as it came, `digest` the hash of its label and payload, `key` the key that signed.
@@ -87,8 +86,7 @@ class Verified(Generic[BodyT]):
     key: PublicKey
 
 
-@dataclass(frozen=True, slots=True)
-class GrantBody:
+class GrantBody(Struct, frozen=True):
     label: ClassVar[Label] = Label.GRANT
     subject_id: SubjectId
     role: Role
@@ -98,8 +96,7 @@ class GrantBody:
     owner_id: ProviderId | None
 
 
-@dataclass(frozen=True, slots=True)
-class VoucherBody:
+class VoucherBody(Struct, frozen=True):
     label: ClassVar[Label] = Label.VOUCHER
     order_id: OrderId
     device_id: DeviceId
@@ -118,8 +115,7 @@ class VoucherBody:
         return UnixS(self.not_before_unix_s + self.window_s)
 
 
-@dataclass(frozen=True, slots=True)
-class Asset:
+class Asset(Struct, frozen=True):
     asset_id: AssetId
     device_id: DeviceId
     station: Name
@@ -138,8 +134,7 @@ class Asset:
     deposit_minor: DepositMinor
 
 
-@dataclass(frozen=True, slots=True)
-class BillLine:
+class BillLine(Struct, frozen=True):
     dimension: Dimension
     volume: Name
     billed_volume: Name
@@ -149,22 +144,19 @@ class BillLine:
     item: Annotated[str, Between(0, 64)] = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceItem:
+class ServiceItem(Struct, frozen=True):
     name: Name
     quantity: Annotated[int, Between(1, 10_000)]
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """One signed part of an order's evidence, as it came."""
 
     kind: PartKind
     signed: SignedBytes
 
 
-@dataclass(frozen=True, slots=True)
-class OfferBody:
+class OfferBody(Struct, frozen=True):
     label: ClassVar[Label] = Label.OFFER
     order_id: OrderId
     provider_id: ProviderId
@@ -182,8 +174,7 @@ class OfferBody:
     items: Annotated[tuple[ServiceItem, ...], Between(0, 50)] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SelectionBody:
+class SelectionBody(Struct, frozen=True):
     label: ClassVar[Label] = Label.SELECTION
     order_id: OrderId
     offer_hash: Digest
@@ -192,8 +183,7 @@ class SelectionBody:
     selected_time: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class ChallengeBody:
+class ChallengeBody(Struct, frozen=True):
     label: ClassVar[Label] = Label.CHALLENGE
     device_id: DeviceId
     nonce: Nonce
@@ -203,16 +193,14 @@ class ChallengeBody:
     state: DeviceState
 
 
-@dataclass(frozen=True, slots=True)
-class PresentationBody:
+class PresentationBody(Struct, frozen=True):
     label: ClassVar[Label] = Label.PRESENTATION
     voucher_hash: Digest
     device_id: DeviceId
     nonce: Nonce
 
 
-@dataclass(frozen=True, slots=True)
-class StartReceiptBody:
+class StartReceiptBody(Struct, frozen=True):
     label: ClassVar[Label] = Label.START_RECEIPT
     device_id: DeviceId
     order_id: OrderId
@@ -228,8 +216,7 @@ class StartReceiptBody:
     soh_pct: Percent | None
 
 
-@dataclass(frozen=True, slots=True)
-class ReadingBody:
+class ReadingBody(Struct, frozen=True):
     label: ClassVar[Label] = Label.READING
     device_id: DeviceId
     order_id: OrderId
@@ -243,16 +230,14 @@ class ReadingBody:
     soc_pct: Percent | None
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseBody:
+class ReleaseBody(Struct, frozen=True):
     label: ClassVar[Label] = Label.RELEASE
     device_id: DeviceId
     nonce: Nonce
     order_id: OrderId
 
 
-@dataclass(frozen=True, slots=True)
-class EndReceiptBody:
+class EndReceiptBody(Struct, frozen=True):
     label: ClassVar[Label] = Label.END_RECEIPT
     device_id: DeviceId
     order_id: OrderId
@@ -270,8 +255,7 @@ class EndReceiptBody:
     soh_pct: Percent | None
 
 
-@dataclass(frozen=True, slots=True)
-class SerialClosedBody:
+class SerialClosedBody(Struct, frozen=True):
     label: ClassVar[Label] = Label.SERIAL_CLOSED
     device_id: DeviceId
     order_id: OrderId
@@ -281,32 +265,28 @@ class SerialClosedBody:
     closed_time: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class TimeStatementBody:
+class TimeStatementBody(Struct, frozen=True):
     label: ClassVar[Label] = Label.TIME_STATEMENT
     device_id: DeviceId
     nonce: Nonce
     platform_time: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class EndRequestBody:
+class EndRequestBody(Struct, frozen=True):
     label: ClassVar[Label] = Label.END_REQUEST
     order_id: OrderId
     end_receipt_hash: Digest | None
     requested_time: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class EndConfirmationBody:
+class EndConfirmationBody(Struct, frozen=True):
     label: ClassVar[Label] = Label.END_CONFIRMATION
     order_id: OrderId
     end_receipt_hash: Digest | None
     total_minor_max: Minor | None
 
 
-@dataclass(frozen=True, slots=True)
-class EndRefusalBody:
+class EndRefusalBody(Struct, frozen=True):
     label: ClassVar[Label] = Label.END_REFUSAL
     order_id: OrderId
     end_receipt_hash: Digest | None
@@ -314,15 +294,13 @@ class EndRefusalBody:
     reason: Sentence
 
 
-@dataclass(frozen=True, slots=True)
-class NotReturnedBody:
+class NotReturnedBody(Struct, frozen=True):
     label: ClassVar[Label] = Label.NOT_RETURNED
     order_id: OrderId
     stated_time: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class AmendmentBody:
+class AmendmentBody(Struct, frozen=True):
     label: ClassVar[Label] = Label.AMENDMENT
     order_id: OrderId
     number: FromOne
@@ -331,16 +309,14 @@ class AmendmentBody:
     hold_minor: Minor
 
 
-@dataclass(frozen=True, slots=True)
-class AmendmentAnswerBody:
+class AmendmentAnswerBody(Struct, frozen=True):
     label: ClassVar[Label] = Label.AMENDMENT_ANSWER
     order_id: OrderId
     amendment_hash: Digest
     approved: bool
 
 
-@dataclass(frozen=True, slots=True)
-class SettlementRequestBody:
+class SettlementRequestBody(Struct, frozen=True):
     label: ClassVar[Label] = Label.SETTLEMENT_REQUEST
     order_id: OrderId
     items: Annotated[tuple[ServiceItem, ...], Between(0, 100)]
@@ -348,22 +324,19 @@ class SettlementRequestBody:
     total_minor: Minor
 
 
-@dataclass(frozen=True, slots=True)
-class SettlementAnswerBody:
+class SettlementAnswerBody(Struct, frozen=True):
     label: ClassVar[Label] = Label.SETTLEMENT_ANSWER
     order_id: OrderId
     settlement_request_hash: Digest
     disputed_minor: Minor
 
 
-@dataclass(frozen=True, slots=True)
-class PartHash:
+class PartHash(Struct, frozen=True):
     kind: PartKind
     hash: Digest
 
 
-@dataclass(frozen=True, slots=True)
-class ChargeRecordBody:
+class ChargeRecordBody(Struct, frozen=True):
     label: ClassVar[Label] = Label.CHARGE_RECORD
     order_id: OrderId
     kind: Kind
@@ -383,8 +356,7 @@ class ChargeRecordBody:
     corrects_hash: Digest | None
 
 
-@dataclass(frozen=True, slots=True)
-class SilenceDecisionBody:
+class SilenceDecisionBody(Struct, frozen=True):
     label: ClassVar[Label] = Label.SILENCE_DECISION
     order_id: OrderId
     waited_for: Name
@@ -392,8 +364,7 @@ class SilenceDecisionBody:
     decided_time: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class RulingBody:
+class RulingBody(Struct, frozen=True):
     label: ClassVar[Label] = Label.RULING
     order_id: OrderId
     charged_minor: Minor
@@ -401,15 +372,13 @@ class RulingBody:
     ruled_time: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class RevocationBody:
+class RevocationBody(Struct, frozen=True):
     label: ClassVar[Label] = Label.REVOCATION
     grant_hash: Digest
     revoked_time: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerHead:
+class LedgerHead(Struct, frozen=True):
     """The last batch of one chain of the ledger; `hash` covers all batches before it."""
 
     chain_id: Incarnation
@@ -418,8 +387,7 @@ class LedgerHead:
     last_row: Number
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointBody:
+class CheckpointBody(Struct, frozen=True):
     label: ClassVar[Label] = Label.CHECKPOINT
     checkpoint_time: Instant
     heads: Annotated[tuple[LedgerHead, ...], Between(0, 1_000)]
@@ -427,40 +395,35 @@ class CheckpointBody:
     charge_records: Number
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(Struct, frozen=True):
     """A checkpoint as its file holds it: two serialized Signed, of a CheckpointBody and of the grant of its key."""
 
     checkpoint: SignedBytes
     grant: SignedBytes
 
 
-@dataclass(frozen=True, slots=True)
-class EnrollmentProofBody:
+class EnrollmentProofBody(Struct, frozen=True):
     label: ClassVar[Label] = Label.ENROLLMENT_PROOF
     token_hash: Digest | None
     certificate_request: Annotated[bytes, Between(1, 4_096)]
     proof_time: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedVoucher:
+class OpenedVoucher(Struct, frozen=True):
     """A voucher with the grant of the issuing key that signed it."""
 
     voucher: Verified[VoucherBody]
     grant: Verified[GrantBody]
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedStart:
+class OpenedStart(Struct, frozen=True):
     """A start receipt whose challenge is the device's and whose presentation is the holder's."""
 
     receipt: Verified[StartReceiptBody]
     voucher_hash: Digest
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedEnd:
+class OpenedEnd(Struct, frozen=True):
     """An end receipt with the start receipt that it repeats; a release in it is the holder's or the owner's."""
 
     receipt: Verified[EndReceiptBody]

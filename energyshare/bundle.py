@@ -6,7 +6,6 @@ Source: docs/evidence.md.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from enum import StrEnum
 
 from energyshare.bodies import (
@@ -32,6 +31,7 @@ from energyshare.bodies import (
     VoucherBody,
 )
 from energyshare.errors import Reason, Rejected
+from energyshare.records import replace
 from energyshare.values import Digest, Kind, PartKind
 from energyshare.wire import Bundle, Malformed, decode_strictly, digest_of, encode, peek
 

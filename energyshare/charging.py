@@ -5,8 +5,9 @@ is the device's monotonic count, energy the difference of its register, both cla
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from fractions import Fraction
+
+from msgspec import Struct
 
 from energyshare.bodies import (
     BillLine,
@@ -21,13 +22,13 @@ from energyshare.bodies import (
 from energyshare.bound import price_bound
 from energyshare.errors import Reason, Rejected
 from energyshare.rating import Bill, flat_and_minimum
+from energyshare.records import replace
 from energyshare.session import MeterPoint, bill, service_bill
 from energyshare.tariff import tariff_of
 from energyshare.values import ChargeBasis, Currency, DurationS, EnergyWh, Instant, Kind, Minor, UnixS, of_unix_s
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """The checked bodies that a bill follows from; readings by number from 1."""
 
     offer: OfferBody
@@ -37,8 +38,7 @@ class Evidence:
     end: EndReceiptBody | None
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(Struct, frozen=True):
     """What is billed, and from what."""
 
     currency: Currency

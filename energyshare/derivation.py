@@ -5,8 +5,9 @@ Source: docs/evidence.md; docs/adr/0004-rating.md, 0006-service-items.md.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
+
+from msgspec import Struct
 
 from energyshare.bodies import (
     AmendmentAnswerBody,
@@ -54,8 +55,7 @@ RELEASED = {
 SHOWN_DIGITS = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One step of a derivation: which part or figure it is about, and what it says."""
 
     about: str

@@ -6,8 +6,9 @@ first thing that does not hold is raised with its reason.
 Source: docs/evidence.md, where the rules stand in this order.
 """
 
-from dataclasses import dataclass
 from itertools import pairwise
+
+from msgspec import Struct
 
 from energyshare.agreement import require_agreed, terms_of
 from energyshare.amending import Agreed, agreed_work
@@ -45,8 +46,7 @@ CODES = {
 """What the code of a refusal says after the part's name; the other reasons are codes by themselves."""
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(Struct, frozen=True):
     """A bill that follows from its evidence; `before` is the record that it corrects, if the bundle has it."""
 
     record: Verified[ChargeRecordBody]

@@ -6,7 +6,7 @@ hold is raised with its reason.
 Source: DESIGN.md sections 4 and 6; docs/evidence.md; docs/adr/0008-corrections.md.
 """
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
 
 from energyshare.bodies import (
     ChargeRecordBody,
@@ -25,13 +25,13 @@ from energyshare.charging import Charge, best_basis, charge, is_within, lowered,
 from energyshare.deposits import require_deposit
 from energyshare.errors import Reason, Rejected
 from energyshare.question import Question
+from energyshare.records import replace
 from energyshare.values import ChargeBasis, Digest, Instant, Kind, Minor, later, of_unix_s
 
 CLOCK_SLACK_S = 600  # how far the clocks of user, device and cloud may lie apart
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """A bill as tariff and session give it, as it is billed, and what made the difference."""
 
     full: Charge

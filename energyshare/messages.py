@@ -5,8 +5,9 @@ ranges. `Message` is their closed union. Fields of type `bytes` hold serialized 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated
+
+from msgspec import Struct
 
 from energyshare.bodies import Asset, Between, Name, Part, Sentence, ServiceItem, SignedBytes, TariffBytes
 from energyshare.values import (
@@ -29,14 +30,12 @@ from energyshare.values import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Inventory:
+class Inventory(Struct, frozen=True):
     assets: Annotated[tuple[Asset, ...], Between(1, 500)]
     tariffs: Annotated[tuple[TariffBytes, ...], Between(0, 500)]
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(Struct, frozen=True):
     kinds: Annotated[tuple[Kind, ...], Between(1, 3)]
     place: Place
     radius_m: Annotated[Metres, Between(1, 200_000)]
@@ -49,96 +48,80 @@ class Demand:
     connector: Connector | None
 
 
-@dataclass(frozen=True, slots=True)
-class Exclusion:
+class Exclusion(Struct, frozen=True):
     reason: Name
     count: Annotated[int, Between(1, 10**9)]
 
 
-@dataclass(frozen=True, slots=True)
-class Screened:
+class Screened(Struct, frozen=True):
     candidates: Annotated[int, Between(0, 10**6)]
     exclusions: Annotated[tuple[Exclusion, ...], Between(0, 50)]
     offers_until_time: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class DemandNotice:
+class DemandNotice(Struct, frozen=True):
     demand: Demand
     asset_ids: Annotated[tuple[AssetId, ...], Between(1, 500)]
     offers_until_time: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(Struct, frozen=True):
     offer: SignedBytes
     grant: SignedBytes
 
 
-@dataclass(frozen=True, slots=True)
-class Declined:
+class Declined(Struct, frozen=True):
     asset_id: AssetId
     reason: Name
 
 
-@dataclass(frozen=True, slots=True)
-class Withdrawn:
+class Withdrawn(Struct, frozen=True):
     offer_hash: Digest
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     selection: SignedBytes
 
 
-@dataclass(frozen=True, slots=True)
-class Award:
+class Award(Struct, frozen=True):
     selection: SignedBytes
     holder_key: PublicKey
 
 
-@dataclass(frozen=True, slots=True)
-class NotSelected:
+class NotSelected(Struct, frozen=True):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class Voucher:
+class Voucher(Struct, frozen=True):
     presentable: SignedBytes
 
 
-@dataclass(frozen=True, slots=True)
-class VoucherRejected:
+class VoucherRejected(Struct, frozen=True):
     reason: Name
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(Struct, frozen=True):
     start_receipt: SignedBytes
     grant: SignedBytes
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     readings: Annotated[tuple[SignedBytes, ...], Between(1, 200)]
     grant: SignedBytes
 
 
-@dataclass(frozen=True, slots=True)
-class EndRequest:
+class EndRequest(Struct, frozen=True):
     end_request: SignedBytes
     end_receipt: SignedBytes | None
     grant: SignedBytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     end_receipt: SignedBytes
     grant: SignedBytes
 
 
-@dataclass(frozen=True, slots=True)
-class ConfirmEnd:
+class ConfirmEnd(Struct, frozen=True):
     end_request: SignedBytes | None
     end_receipt: SignedBytes | None
     confirm_until_time: Instant
@@ -146,82 +129,67 @@ class ConfirmEnd:
     requester_key: PublicKey | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EndConfirmed:
+class EndConfirmed(Struct, frozen=True):
     confirmation: SignedBytes
 
 
-@dataclass(frozen=True, slots=True)
-class EndRefused:
+class EndRefused(Struct, frozen=True):
     refusal: SignedBytes
 
 
-@dataclass(frozen=True, slots=True)
-class NotReturned:
+class NotReturned(Struct, frozen=True):
     statement: SignedBytes
 
 
-@dataclass(frozen=True, slots=True)
-class SerialClosed:
+class SerialClosed(Struct, frozen=True):
     statement: SignedBytes
     grant: SignedBytes
 
 
-@dataclass(frozen=True, slots=True)
-class Amendment:
+class Amendment(Struct, frozen=True):
     amendment: SignedBytes
 
 
-@dataclass(frozen=True, slots=True)
-class AmendmentAnswer:
+class AmendmentAnswer(Struct, frozen=True):
     answer: SignedBytes
 
 
-@dataclass(frozen=True, slots=True)
-class SettlementRequest:
+class SettlementRequest(Struct, frozen=True):
     settlement_request: SignedBytes
 
 
-@dataclass(frozen=True, slots=True)
-class SettlementConfirmed:
+class SettlementConfirmed(Struct, frozen=True):
     answer: SignedBytes
 
 
-@dataclass(frozen=True, slots=True)
-class SettlementRefused:
+class SettlementRefused(Struct, frozen=True):
     answer: SignedBytes
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(Struct, frozen=True):
     reason: Name
 
 
-@dataclass(frozen=True, slots=True)
-class Dispute:
+class Dispute(Struct, frozen=True):
     charge_record_hash: Digest
     disputed_minor: Annotated[Minor, Between(1, 10**15)]
     reason: Sentence
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
+class Ruling(Struct, frozen=True):
     ruling: SignedBytes
 
 
-@dataclass(frozen=True, slots=True)
-class OrderClosed:
+class OrderClosed(Struct, frozen=True):
     state: OrderState
     reason: Name
 
 
-@dataclass(frozen=True, slots=True)
-class Reopened:
+class Reopened(Struct, frozen=True):
     reason: Name
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(Struct, frozen=True):
     charge_record: SignedBytes
     platform_grant: SignedBytes
     parts: Annotated[tuple[Part, ...], Between(0, 200)] = ()
@@ -232,8 +200,7 @@ class Settled:
         return next((part.signed for part in self.parts if part.kind is kind), None)
 
 
-@dataclass(frozen=True, slots=True)
-class RejectedMessage:
+class RejectedMessage(Struct, frozen=True):
     """`Rejected` of the contract; named apart from the exception."""
 
     number: Annotated[Number, Between(1, 2**62)]
@@ -241,8 +208,7 @@ class RejectedMessage:
     metadata: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotOrder:
+class SnapshotOrder(Struct, frozen=True):
     order_id: OrderId
     state: OrderState
     parts: Annotated[tuple[Part, ...], Between(0, 1_000)]
@@ -250,8 +216,7 @@ class SnapshotOrder:
     created_time: Instant | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     orders: Annotated[tuple[SnapshotOrder, ...], Between(0, 1_000)]
 
 

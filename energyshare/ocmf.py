@@ -9,7 +9,8 @@ Source: OCMF 1.4 of the S.A.F.E. e.V. (OCMF-Open-Charge-Metering-Format), JSON b
 import re
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from energyshare.ocmf_fields import Fault as Fault
 from energyshare.ocmf_fields import Fields, parsed_section
@@ -37,8 +38,7 @@ PAGE = re.compile(r"([TF])(0|[1-9][0-9]{0,17})")
 HEX = re.compile(r"([0-9A-Fa-f]{2})+")
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """A record as it was read; whether its signature holds is for `energyshare.ocmf_keys`.
 
     `signed` are the bytes that the signature covers; `texts` what describes gateway, meter, user and charge point by its name

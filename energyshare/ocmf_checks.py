@@ -6,16 +6,17 @@ Source: OCMF 1.4, signing and verification process; tables 2, 7 and 10.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from decimal import Decimal
+
+from msgspec import Struct
 
 from energyshare.ocmf import Record
 from energyshare.ocmf_fields import Fault, OcmfError
 from energyshare.ocmf_readings import BEGIN, ENDS, EXCEPTION, GOOD, WH_OF, Page, Reading, TimeQuality
+from energyshare.records import replace
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(Struct, frozen=True):
     """What a register counted from a transaction's beginning to its end, on these pages."""
 
     source: tuple[str, ...]
@@ -28,8 +29,7 @@ class Delivered:
     end: Reading
 
 
-@dataclass(frozen=True, slots=True)
-class Register:
+class Register(Struct, frozen=True):
     """A register in a transaction: its last reading, and where it begins in what is known."""
 
     first: Page

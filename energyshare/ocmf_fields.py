@@ -5,9 +5,10 @@ Numbers are exact, types are those of the format, no field is there twice, and e
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+
+from msgspec import Struct
 
 from energyshare.errors import EnergyShareError
 from energyshare.tariff_json import NUMBER, no_constant, unique
@@ -70,15 +71,13 @@ class OcmfError(EnergyShareError):
         return OcmfError(self.fault, self.path, self.problem, f"{place}: {self.place}" if self.place else place)
 
 
-@dataclass(frozen=True, slots=True)
-class Numeral:
+class Numeral(Struct, frozen=True):
     """A JSON number as it is written."""
 
     written: str
 
 
-@dataclass(frozen=True, slots=True)
-class Fields:
+class Fields(Struct, frozen=True):
     """An object of a record, with the path that errors name. All its readers raise OcmfError."""
 
     values: Mapping[str, object]

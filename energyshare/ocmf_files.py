@@ -8,8 +8,9 @@ Source: S.A.F.E. e.V., transparenzsoftware, XML format.
 import re
 from base64 import b64decode
 from collections.abc import Iterator
-from dataclasses import dataclass
 from xml.etree import ElementTree
+
+from msgspec import Struct
 
 from energyshare.ocmf_fields import Fault, OcmfError
 
@@ -19,8 +20,7 @@ RECORD_START = re.compile(r"^[ \t]*(?=OCMF\|)", re.MULTILINE)  # no JSON text ho
 DATA = ("signedData", "encodedData")
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
+class Sealed(Struct, frozen=True):
     """A record as a file holds it, with the key that came along."""
 
     place: str

@@ -5,10 +5,11 @@ Source: OCMF 1.4, readings; tables 2, 7, 10, 19 to 21.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+
+from msgspec import Struct
 
 from energyshare.ocmf_fields import Fault, Fields
 from energyshare.values import Instant, instant_of
@@ -41,8 +42,7 @@ class TimeQuality(StrEnum):
     RELATIVE = "R"
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """The place of a record in the stream of its signer: T counts transactions' records, F those outside of any."""
 
     context: str
@@ -52,8 +52,7 @@ class Page:
         return f"{self.context}{self.number}"
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """What a register showed at a moment.
 
     `value` is exact, in `unit`, and None where only an error is told; `reason` is TX, empty outside of transactions.

@@ -5,19 +5,19 @@ altered since, not whose meter it was: for that the key must come from elsewhere
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 
 from cryptography.hazmat.primitives.asymmetric import ec
+from msgspec import Struct
 
 from energyshare.ocmf import Record, parse
 from energyshare.ocmf_checks import Chain, Delivered, require_usable
 from energyshare.ocmf_fields import Fault, OcmfError
 from energyshare.ocmf_files import Sealed, sealed_of
 from energyshare.ocmf_keys import curve_of, fingerprint, public_key, verify
+from energyshare.records import replace
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What became of one record.
 
     `record` is None when it can't be read, `key` the one that it was checked with; `is_authentic` says that the signature
@@ -32,8 +32,7 @@ class Outcome:
     fault: OcmfError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Examined:
+class Examined(Struct, frozen=True):
     """What became of a file's records. `incomplete` names pages of transactions whose beginning or end is not there."""
 
     outcomes: tuple[Outcome, ...]

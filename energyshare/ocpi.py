@@ -8,12 +8,12 @@ Source: OCPI 2.2.1-bugfixes, mod_cdrs, ChargingPeriod and CdrDimension; ADR-0006
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
 from energyshare.bodies import ServiceItem
 from energyshare.rating import Delivered, Session, rate, session_of_deliveries, whole, zone_of
+from energyshare.records import replace
 from energyshare.tariff import Tariff, instant, item_name, tariff_at
 from energyshare.tariff_json import Node, TariffError, parsed
 from energyshare.tariff_matching import Exact, Flow, Level

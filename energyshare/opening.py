@@ -3,8 +3,9 @@
 The hint at the key is checked too: no signature covers it, so a bundle would otherwise verify in more than one form.
 """
 
-from dataclasses import dataclass
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from energyshare.bodies import Body, ChargeRecordBody, ReadingBody, Verified
 from energyshare.bundle import BODIES, SEVERAL, SIGNERS, Parts, Signer, about
@@ -15,12 +16,16 @@ from energyshare.wire import open_signed, take_apart
 
 BodyT = TypeVar("BodyT", bound=Body)
 
-OPENED = {**BODIES, **SEVERAL, PartKind.READING: ReadingBody, PartKind.CHARGE_RECORD: ChargeRecordBody}
+OPENED: dict[PartKind, type[Any]] = {
+    **BODIES,
+    **SEVERAL,
+    PartKind.READING: ReadingBody,
+    PartKind.CHARGE_RECORD: ChargeRecordBody,
+}
 GRANTS = (PartKind.ISSUER_GRANT, PartKind.DEVICE_GRANT, PartKind.PLATFORM_GRANT)
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(Struct, frozen=True):
     """Whose signatures count in a bundle."""
 
     root: PublicKey
@@ -40,8 +45,7 @@ class Keys:
         }[signer]
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Struct, frozen=True):
     """The bodies of a bundle's parts, each checked; given by their type."""
 
     bodies: tuple[Verified[Any], ...]

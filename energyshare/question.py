@@ -1,6 +1,6 @@
 """What the rules of a bill look at: its record, what was agreed and measured, and all that was said about it."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from energyshare.amending import Agreed
 from energyshare.bodies import ChargeRecordBody
@@ -9,8 +9,7 @@ from energyshare.opening import Opened
 from energyshare.values import ChargeBasis
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """What a bill is checked with: its record, the one that it corrects if that is there, the session, all that was said."""
 
     record: ChargeRecordBody

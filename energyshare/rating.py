@@ -8,13 +8,14 @@ Source: OCPI 2.2.1-bugfixes, mod_tariffs; what it leaves open is decided in ADR-
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from fractions import Fraction
 from functools import lru_cache
 from math import gcd
 from zoneinfo import ZoneInfo
+
+from msgspec import Struct
 
 from energyshare.bodies import BillLine, ServiceItem
 from energyshare.tariff import PRICE_DIGITS, VAT_DIGITS, PriceComponent, PriceLimit, Tariff, TariffError
@@ -50,8 +51,7 @@ AMOUNT_SCALE: int = 18_000 * 10**PRICE_DIGITS
 VAT_SCALE: int = 100 * 10**VAT_DIGITS
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(Struct, frozen=True):
     """What was delivered from an instant on."""
 
     start: Instant
@@ -62,8 +62,7 @@ class Delivered:
     flow: Flow = UNKNOWN
 
 
-@dataclass(frozen=True, slots=True)
-class ChargingPeriod:
+class ChargingPeriod(Struct, frozen=True):
     """A part of a session priced alike; `at_energy_wh` and `at_duration_s` count from the session's start to this one's.
 
     With a reservation before it, the duration of the session itself counts from the end of that.
@@ -79,8 +78,7 @@ class ChargingPeriod:
     flow: Flow = UNKNOWN
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(Struct, frozen=True):
     """A finished session at a place whose IANA time zone tells the hours of its tariff, and the items that it delivered."""
 
     start: Instant
@@ -96,8 +94,7 @@ class Rounding(StrEnum):
     HALF_UP_TOTALS = "half up, once each on the exact total without and with VAT"
 
 
-@dataclass(frozen=True, slots=True)
-class Bill:
+class Bill(Struct, frozen=True):
     """What a session costs: rounded in minor units, and exactly in major units.
 
     Lines are what was metered, exactly; a minimum or maximum price shows in the totals only. VAT is the difference.
@@ -112,8 +109,7 @@ class Bill:
     rounding: Rounding = Rounding.HALF_UP_TOTALS
 
 
-@dataclass(frozen=True, slots=True)
-class Priced:
+class Priced(Struct, frozen=True):
     """All that a price component applies to, as metered and as billed.
 
     `excl_vat` is in 1 / AMOUNT_SCALE of the major unit, `incl_vat` in 1 / (AMOUNT_SCALE * VAT_SCALE).

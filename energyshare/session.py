@@ -11,15 +11,17 @@ Source: DESIGN.md section 6; ADR-0004; ADR-0006 for services; ADR-0010 for power
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from fractions import Fraction
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
+from msgspec import Struct
+
 from energyshare.bodies import ServiceItem
 from energyshare.errors import Reason, Rejected
 from energyshare.rating import Bill, Delivered, Session, rate, session_of_deliveries, whole, zone_of
+from energyshare.records import replace
 from energyshare.tariff import MINUTES_A_DAY, Restrictions, Tariff
 from energyshare.tariff_matching import UNKNOWN, Flow, Level
 from energyshare.values import Instant
@@ -29,8 +31,7 @@ HOUR_S = 3_600
 NO_POWER: Level = (0, 1)
 
 
-@dataclass(frozen=True, slots=True)
-class MeterPoint:
+class MeterPoint(Struct, frozen=True):
     """A meter value since the session's start; `supplying` holds from this point to the next."""
 
     elapsed_s: int
@@ -38,16 +39,14 @@ class MeterPoint:
     supplying: bool
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Knot:
+class Knot(Struct, frozen=True, order=True):
     """A point of the path: microseconds and micro-watt-hours since the session's start."""
 
     elapsed_us: int
     energy_uwh: int
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
+class Path(Struct, frozen=True):
     """Knots in order, never falling; energy is linear between two. `supplying[i]` and `power[i]` hold from knot i on.
 
     Power is (0, 0) between equal meter values and over 0 where energy jumps; a cut leaves it as it was metered.

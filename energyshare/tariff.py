@@ -9,11 +9,12 @@ Source: OCPI 2.2.1-bugfixes, mod_tariffs; ADR-0004; ADR-0006 for ITEM; ADR-0010 
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import TypeVar
+
+from msgspec import Struct
 
 from energyshare.tariff_json import Node as Node
 from energyshare.tariff_json import TariffError as TariffError
@@ -65,8 +66,7 @@ class Reservation(StrEnum):
     RESERVATION_EXPIRES = "RESERVATION_EXPIRES"
 
 
-@dataclass(frozen=True, slots=True)
-class PriceComponent:
+class PriceComponent(Struct, frozen=True):
     """A price of one dimension: per kWh, per hour, once, or for one of the item that it names.
 
     `step_size` is in Wh or seconds, 1 for FLAT and ITEM; `item` is empty for all but ITEM.
@@ -79,8 +79,7 @@ class PriceComponent:
     item: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class FlowRestrictions:
+class FlowRestrictions(Struct, frozen=True):
     """How strongly energy has to flow all the time: at least each minimum, below each maximum."""
 
     min_power_w: int | None = None
@@ -89,8 +88,7 @@ class FlowRestrictions:
     max_current_ma: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Restrictions:
+class Restrictions(Struct, frozen=True):
     """When an element holds: from each start or minimum on, up to each end or maximum, that one excluded.
 
     `start_time` and `end_time` are minutes of the local day, the end up to 1,440; `weekdays` are 0 for Monday to 6.
@@ -110,24 +108,21 @@ class Restrictions:
     reservation: Reservation | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TariffElement:
+class TariffElement(Struct, frozen=True):
     """Components that hold under the same restrictions."""
 
     components: tuple[PriceComponent, ...]
     restrictions: Restrictions
 
 
-@dataclass(frozen=True, slots=True)
-class PriceLimit:
+class PriceLimit(Struct, frozen=True):
     """A least or highest price of a session, in millionths of the major unit."""
 
     excl_vat: int
     incl_vat: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Tariff:
+class Tariff(Struct, frozen=True):
     """What a session costs; for each dimension the first element that holds and has it decides."""
 
     currency: Currency

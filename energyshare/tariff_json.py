@@ -6,10 +6,11 @@ For tariffs and for the sessions that are priced by them. Numbers stay as they a
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from typing import NoReturn, Self
+
+from msgspec import Struct
 
 from energyshare.errors import EnergyShareError
 
@@ -58,8 +59,7 @@ def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return fields
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Struct, frozen=True):
     """A place in a JSON document, with the path that errors name."""
 
     value: object

@@ -4,8 +4,9 @@ An error is what can't be priced at all; a warning is hardly what its owner mean
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from energyshare.tariff import PriceComponent, Reservation, Tariff, TariffError, parse_tariff
 from energyshare.tariff_explain import clock_text, condition_text, energy_text, span_text
@@ -36,8 +37,7 @@ NAMES = {
 FREE_BY_MISTAKE = (Dimension.ENERGY, Dimension.TIME, Dimension.ITEM)  # parking and fees often have free hours
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """Something found in a tariff: at which field, and under which UPPER_SNAKE code."""
 
     severity: Literal["error", "warning", "note"]

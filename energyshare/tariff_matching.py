@@ -6,11 +6,12 @@ Source: OCPI 2.2.1-bugfixes, mod_tariffs; ADR-0004; ADR-0010.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from energyshare.tariff import (
     MINUTES_A_DAY,
@@ -28,8 +29,7 @@ Level = tuple[int, int]
 """A power in W or a current in mA, as a fraction that is never divided; over 0 where energy came in no time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(Struct, frozen=True):
     """How strongly energy flowed in a period, at its lowest and highest; None where that is not known."""
 
     min_power: Level | None = None

@@ -4,11 +4,13 @@ What it costs so far is the bill of the same session cut there, by the code that
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
 
 from energyshare.bodies import ServiceItem
 from energyshare.bound import price_bound
 from energyshare.rating import Bill, rate
+from energyshare.records import replace
 from energyshare.session import MeterPoint, metered_session
 from energyshare.tariff import Tariff, TariffError
 from energyshare.values import Instant, Minor
@@ -16,8 +18,7 @@ from energyshare.values import Instant, Minor
 BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """A session to try a tariff on: energy comes evenly while it supplies, then it parks; items are those of a service."""
 
     start: Instant
@@ -33,8 +34,7 @@ class Plan:
         return self.duration_s + self.parking_s
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """What a session costs so far."""
 
     elapsed_s: int
@@ -43,8 +43,7 @@ class Standing:
     incl_vat_minor: Minor
 
 
-@dataclass(frozen=True, slots=True)
-class Simulation:
+class Simulation(Struct, frozen=True):
     """How a session's cost rises, its bill, and the bound for its own energy and time as caps."""
 
     standings: tuple[Standing, ...]

@@ -5,12 +5,13 @@ the wire contract states (proto/energyshare/v1); `energyshare.wire` holds every 
 """
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from enum import IntEnum
 from typing import NewType, Self
 from uuid import UUID
+
+from msgspec import Struct
 
 OrderId = NewType("OrderId", bytes)
 TerminalId = NewType("TerminalId", bytes)
@@ -191,8 +192,7 @@ class PartKind(IntEnum):
     CHARGE_RECORD = 21
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A point on earth, WGS-84, in 1e-7 degrees."""
 
     latitude_e7: int
@@ -220,8 +220,7 @@ def currency_exponent(currency: Currency) -> int:
     return EXPONENTS.get(currency, 2)
 
 
-@dataclass(frozen=True, slots=True, order=False)
-class Money:
+class Money(Struct, frozen=True):
     """An amount of one currency; adding another currency raises."""
 
     currency: Currency

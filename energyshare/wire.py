@@ -6,10 +6,8 @@ checked first and parsed strictly afterwards: encoding the parsed body again mus
 fields, duplicates and odd encodings alike.
 """
 
-import dataclasses
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 from types import ModuleType, NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -17,6 +15,7 @@ from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, g
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as Proto
 from google.protobuf.timestamp_pb2 import Timestamp
+from msgspec import Struct, structs
 
 from energyshare import bodies, messages
 from energyshare.bodies import Between, Body, GrantBody, Part, Verified, VoucherBody
@@ -31,7 +30,6 @@ from energyshare.values import (
     KeyId,
     Number,
     OrderId,
-    Place,
     PublicKey,
     Signature,
 )
@@ -45,8 +43,7 @@ Decode = Callable[[Any], Any]
 Encode = Callable[[Any], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(Struct, frozen=True):
     """A body's bytes with their signature, taken apart but not checked."""
 
     payload: bytes
@@ -54,16 +51,14 @@ class Signed:
     key_id: KeyId
 
 
-@dataclass(frozen=True, slots=True)
-class Presentable:
+class Presentable(Struct, frozen=True):
     """What a user carries to a device: two serialized Signed, of a VoucherBody and its GrantBody."""
 
     voucher: bytes
     grant: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(Struct, frozen=True):
     """One message of a conversation; `order_id` is None in the conversation with the terminal itself."""
 
     order_id: OrderId | None
@@ -71,8 +66,7 @@ class Envelope:
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Bundle:
+class Bundle(Struct, frozen=True):
     """The evidence of one order."""
 
     order_id: OrderId
@@ -214,8 +208,7 @@ def decode_envelope(data: bytes) -> Envelope:
     return Envelope(header.order_id, header.number, body())
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(Struct, frozen=True):
     """Whose turn an envelope claims to be, readable even when its message is not."""
 
     order_id: OrderId | None
@@ -244,8 +237,7 @@ def split_envelope(data: bytes) -> tuple[Header, Callable[[], Message] | None]:
 # How a codec is compiled
 
 
-@dataclass(frozen=True, slots=True)
-class _Codec:
+class _Codec(Struct, frozen=True):
     proto: type[Proto]
     decode: Decode
     encode: Encode
@@ -278,7 +270,7 @@ def _compile(cls: type) -> _Codec:
     proto_class = _proto_class(cls)
     hints = get_type_hints(cls, include_extras=True)
     descriptors = proto_class.DESCRIPTOR.fields_by_name
-    fields = [(f.name, *_field(hints[f.name], descriptors[f.name])) for f in dataclasses.fields(cls)]
+    fields = [(f.name, *_field(hints[f.name], descriptors[f.name])) for f in structs.fields(cls)]
     readers = [reader for _, reader, _ in fields]
     plain = [name for name, _, writer in fields if writer is _same]
     converted = [(name, writer) for name, _, writer in fields if writer is not _same]
@@ -376,7 +368,7 @@ def _value(hint: Any, bounds: Between | None, path: str) -> tuple[Decode, Encode
         return _bytes(path, bounds or Between(0, 100_000)), _same
     if issubclass(plain, IntEnum):
         return _enum(path, plain), int
-    if plain is Place or dataclasses.is_dataclass(plain):
+    if issubclass(plain, Struct):
         codec = _codec(cast(type, plain))
         return codec.decode, codec.encode
     raise TypeError(f"no codec for {path}: {hint}")

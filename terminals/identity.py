@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
+from msgspec import Struct
+
 from energyshare.bodies import Between, CurrencyCode, EnrollmentProofBody, Name, SignedBytes
 from energyshare.credentials import open_grant
 from energyshare.errors import Corrupt, Reason, Rejected, Unavailable
@@ -70,8 +72,7 @@ class Identity:
     certificate_not_after: Instant = NOT_KNOWN
 
 
-@dataclass(frozen=True, slots=True)
-class EnrollResponse:
+class EnrollResponse(Struct, frozen=True):
     """The cloud's answer, held to the contract's lengths and ranges."""
 
     role: Name

@@ -9,8 +9,9 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from energyshare.errors import Corrupt
 from energyshare.values import Digest, Incarnation, OrderId, PartKind
@@ -35,8 +36,7 @@ CREATE TABLE IF NOT EXISTS documents (
 PARTS_KEPT_S = 30 * 86_400
 
 
-@dataclass(frozen=True, slots=True)
-class KeptPart:
+class KeptPart(Struct, frozen=True):
     """A signed part of an order; `number` tells readings apart."""
 
     kind: PartKind

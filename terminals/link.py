@@ -8,9 +8,10 @@ both (ADR-0007). Two of them joined make a test.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from energyshare.errors import Reason
 from energyshare.frames import FRAME_ENVELOPES_MAX, fitting
@@ -21,8 +22,7 @@ Conversation = OrderId | None
 """An order's, or None for the conversation with the terminal itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Struct, frozen=True):
     """How far a conversation has come in both directions."""
 
     last_in: int = 0
@@ -30,8 +30,7 @@ class Head:
     last_out: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """An envelope that the other side has not acknowledged."""
 
     conversation: Conversation
@@ -39,8 +38,7 @@ class Waiting:
     raw: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """The other side has no such conversation; takes the place of an acknowledgement."""
 
     conversation: Conversation
@@ -49,8 +47,7 @@ class Refusal:
     metadata: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """A batch of envelopes and acknowledgements."""
 
     envelopes: Sequence[bytes] = ()
@@ -58,15 +55,13 @@ class Frame:
     refusals: Sequence[Refusal] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(Struct, frozen=True):
     """A message that does not hold to the contract, or is newer than this program; its number counts all the same."""
 
     problem: str
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Struct, frozen=True):
     """An envelope taken apart."""
 
     conversation: Conversation

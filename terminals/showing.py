@@ -1,9 +1,9 @@
 """What both programs show of an order in the same way: its history, the evidence that is here, times, lines that fit."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from rich.table import Table
 from rich.text import Text
 
@@ -15,16 +15,14 @@ from terminals.timeline import Entry
 from terminals.units import clock_text, span_text, time_text
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Struct, frozen=True):
     """What a time means."""
 
     what: str
     at: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """A part of the evidence that is here: how many there are of its kind, and how the latest one's hash begins."""
 
     kind: PartKind

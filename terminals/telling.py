@@ -1,7 +1,8 @@
 """What each message says, as a sentence for people: amounts, energies and times, and no hashes."""
 
-from dataclasses import dataclass
 from typing import assert_never
+
+from msgspec import Struct
 
 from energyshare.bodies import (
     AmendmentAnswerBody,
@@ -82,8 +83,7 @@ BASES = {
 NOTHING_METERED_WH = 1  # the energy cap of a service
 
 
-@dataclass(frozen=True, slots=True)
-class Background:
+class Background(Struct, frozen=True):
     """What a terminal knows that a message leaves out: the currency of its amounts, the register at the start."""
 
     currency: Currency | None = None

@@ -9,7 +9,6 @@ bundle its outcome. The same orders, told by the same keys at the same times, gi
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from energyshare.bodies import AmendmentAnswerBody, OfferBody, Part, SettlementR
 from energyshare.bundle import write_bundle
 from energyshare.errors import Rejected
 from energyshare.evidence import code_of, verify_file
+from energyshare.records import replace
 from energyshare.values import ChargeBasis, Digest, DurationS, EnergyWh, Instant, Minor, OrderId, PartKind, Role, later
 from energyshare.wire import Bundle, encode
 from tests.cloud import tales

@@ -3,8 +3,9 @@
 The cloud is the far end of a link; device and signatures are real. Used by tests of what people see.
 """
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ from energyshare.messages import (
     Started,
     Voucher,
 )
+from energyshare.records import replace
 from energyshare.session import service_bill
 from energyshare.signing import Label, SigningKey, digest
 from energyshare.tariff import tariff_of
@@ -126,7 +128,7 @@ class Customer:
     devices: int = 0
 
     def __post_init__(self) -> None:
-        enrolled = enrolled_home(self.home, self.now, replace(USER, name="alice"), HOLDER)
+        enrolled = enrolled_home(self.home, self.now, dataclasses.replace(USER, name="alice"), HOLDER)
         self.me = UserTerminal(enrolled, Journal(self.home / "journal.db"), lambda: self.now)
         self.wire = Wire(self.me._terminal, self.me._orders)
 
@@ -353,7 +355,7 @@ def enrolled_home(home: Path, now: Instant, who: identity.Identity, key: Signing
     open_home(home, who.role)
     key.save(home / "key")
     (home / "tls.key").write_bytes(tls_key)
-    enrolled = replace(
+    enrolled = dataclasses.replace(
         who,
         certificate=issued.pem,
         tls_key=tls_key,

@@ -4,7 +4,6 @@ It reads the tariff's JSON by itself and shares no code with energyshare.rating 
 currents A here, as the standard writes them.
 """
 
-from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from fractions import Fraction
@@ -17,6 +16,7 @@ from hypothesis.strategies import SearchStrategy
 
 from energyshare.bodies import ServiceItem
 from energyshare.rating import ChargingPeriod, Delivered, Session, session_of_deliveries
+from energyshare.records import replace
 from energyshare.tariff_matching import Flow, Level
 from energyshare.values import Instant
 

@@ -1,12 +1,14 @@
 """A provider's home with a worker's beside it, as enrolling leaves them; the cloud is only the far end of a link."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from energyshare.bodies import Asset, VoucherBody
 from energyshare.messages import DemandNotice, Message, Offer, Voucher
+from energyshare.records import replace
 from energyshare.signing import Label, SigningKey, derive_id
 from energyshare.values import DeviceId, Instant, Kind, OrderId, Role, later
 from energyshare.wire import decode_presentable, peek
@@ -67,7 +69,7 @@ class Place:
         (self.folder / "day.json").write_bytes(TARIFF)
         (self.folder / "callout.json").write_bytes(CALLOUT)
         self.configure(CONFIG)
-        enrolled_home(self.home, NOW, replace(PROVIDER, name="depot"), ISSUER)
+        enrolled_home(self.home, NOW, dataclasses.replace(PROVIDER, name="depot"), ISSUER)
         make_worker(self.folder / "worker-1")
 
     @property
@@ -125,6 +127,9 @@ def make_worker(home: Path, device: DeviceId = WORKER_ID) -> None:
     """Make a worker's home as enrolling leaves it."""
     signed = grant(device, Role.DEVICE, WORKER_KEY, OWNER)
     enrolled_home(
-        home, NOW, replace(enrolled_identity("device", device, OWNER, WORKER_KEY, signed), name=home.name), WORKER_KEY
+        home,
+        NOW,
+        dataclasses.replace(enrolled_identity("device", device, OWNER, WORKER_KEY, signed), name=home.name),
+        WORKER_KEY,
     )
     furnish(home, WORKER_SETTINGS, NOW)

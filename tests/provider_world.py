@@ -1,6 +1,5 @@
 """A provider's orders taken to where a test begins: vouchers out, services checked in, bills as the platform signs them."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from energyshare.messages import (
     Ruling,
     Settled,
 )
+from energyshare.records import replace
 from energyshare.signing import Label, SigningKey, digest
 from energyshare.values import (
     ChargeBasis,

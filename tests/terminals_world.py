@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from energyshare.bodies import Asset, OfferBody, SelectionBody, VoucherBody
 from energyshare.charging import hold_of
 from energyshare.messages import Award, Demand, DemandNotice, Inventory, Message, Offer, Voucher
+from energyshare.records import replace
 from energyshare.signing import Label, SigningKey, digest
 from energyshare.values import (
     AssetId,

@@ -129,7 +129,7 @@ def test_a_battery_that_never_comes_back_is_charged_to_the_cap_after_its_grace(s
     alice.reach_state(order_id, "SETTLED")
     receipt = shop.cluster.user("alice", "receipt", str(alice.look(order_id).number))
     assert (receipt["basis"], receipt["duration_s"], receipt["deposit_claimed_minor"], receipt["proved"]) == ("CAP", 2, 0, True)
-    until("the deposit given back", lambda: "RELEASE" in [row.reason for row in _shown(shop, order_id).money])
+    until("the deposit given back", lambda: _shown(shop, order_id).money[-1].reason == "DEPOSIT_RELEASE")
     require_lawful(shop.cluster)
 
 

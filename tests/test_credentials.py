@@ -1,7 +1,7 @@
 """Who signed what, in which role, for whom: every mix-up is refused by its reason."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -32,6 +32,7 @@ from energyshare.credentials import (
     require_valid_at,
 )
 from energyshare.errors import Rejected
+from energyshare.records import replace
 from energyshare.signing import SigningKey
 from energyshare.values import (
     ClockQuality,

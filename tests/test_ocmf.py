@@ -3,7 +3,6 @@
 import json
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from energyshare.ocmf_keys import CURVES, key_text, public_key, public_pem, veri
 from energyshare.ocmf_readings import TimeQuality
 from energyshare.ocmf_verification import Examined, examine
 from energyshare.program import Program
+from energyshare.records import replace
 from energyshare.values import ClockQuality
 from terminals.user import payment
 from terminals.user.commands import ocmf as ocmf_commands

@@ -1,7 +1,6 @@
 """How orders end at the provider: who looks at an end, what is claimed of a deposit, which bill counts, what comes late."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from energyshare.messages import (
     Reading,
     Started,
 )
+from energyshare.records import replace
 from energyshare.signing import SigningKey
 from energyshare.values import ChargeBasis, Digest, Instant, Kind, Minor, Number, OrderState, PartKind, PublicKey, later
 from energyshare.wire import peek, seal

@@ -1,12 +1,13 @@
 """What lint finds in a configuration: all that a daemon would refuse, and what may surprise; nothing in good ones."""
 
+import dataclasses
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from energyshare.home import open_home
+from energyshare.records import replace
 from energyshare.values import Currency, Instant, Kind
 from terminals.device.settings import WORKER, save_settings
 from terminals.identity import _save
@@ -75,7 +76,7 @@ def worker_home(home: Path, name: str = "worker-1", kind: Kind = Kind.SERVICE, g
     open_home(home, "device")
     DEVICE_KEY.save(home / "key")
     (home / "tls.key").write_bytes(b"-")
-    _save(replace(identity("device", DEVICE, OWNER, DEVICE_KEY, grant), name=name, home=home))
+    _save(dataclasses.replace(identity("device", DEVICE, OWNER, DEVICE_KEY, grant), name=name, home=home))
     save_settings(home, replace(WORKER, kind=kind))
 
 

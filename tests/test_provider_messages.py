@@ -1,7 +1,6 @@
 """Every message in every state of a provider's order: where it leads, and that nothing fails but by a reason."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -45,6 +44,7 @@ from energyshare.messages import (
     VoucherRejected,
     Withdrawn,
 )
+from energyshare.records import replace
 from energyshare.values import ChargeBasis, Digest, DurationS, Minor, Number, OrderState, later
 from energyshare.wire import peek, seal
 from terminals.provider.orders import State

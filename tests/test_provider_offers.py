@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from energyshare.bodies import OfferBody, ServiceItem
 from energyshare.bound import price_bound
 from energyshare.charging import hold_of
 from energyshare.messages import Demand, Inventory, Message
+from energyshare.records import replace
 from energyshare.session import service_bill
 from energyshare.signing import Label, digest
 from energyshare.tariff import tariff_of

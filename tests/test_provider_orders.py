@@ -3,7 +3,6 @@
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ from energyshare.messages import (
     Started,
     Voucher,
 )
+from energyshare.records import replace
 from energyshare.values import (
     ChargeBasis,
     DeviceId,

@@ -1,7 +1,6 @@
 """Vouchers that are called off: who cancels when, what is burned at the device, and what a second award gets."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from energyshare.messages import (
     Voucher,
     Withdrawn,
 )
+from energyshare.records import replace
 from energyshare.values import Digest, OrderId, OrderState, PartKind, later
 from energyshare.wire import decode_presentable, peek
 from terminals.provider.config import Limits

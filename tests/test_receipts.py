@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from fractions import Fraction
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 
 from energyshare.bodies import BillLine
 from energyshare.errors import Reason, Rejected
+from energyshare.records import replace
 from energyshare.values import ChargeBasis, Dimension, Kind, Minor, OrderId
 from terminals.user.cli import program
 from terminals.user.receipt_html import receipt_html

@@ -1,7 +1,7 @@
 """A terminal that lost its journal gets its orders back by evidence; one whose cloud lost something says it again."""
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from energyshare.messages import (
     SnapshotOrder,
     Voucher,
 )
+from energyshare.records import replace
 from energyshare.values import AccountId, Incarnation, Instant, Number, OrderId, PartKind, Role
 from energyshare.wire import decode, decode_presentable, peek
 from terminals.identity import Identity
@@ -73,7 +74,7 @@ def home(cloud: Cloud, name: str) -> Identity:
     who = cloud.roster[name]
     issuing = who.grant.signed if who.role == "provider" else None
     made = identity(who.role, who.id, who.owner, key(name), issuing)
-    return replace(made, root_key=ROOT.public, platform_grant=grant(b"C" * 16, Role.PLATFORM, PLATFORM).signed)
+    return dataclasses.replace(made, root_key=ROOT.public, platform_grant=grant(b"C" * 16, Role.PLATFORM, PLATFORM).signed)
 
 
 def user_terminal(cloud: Cloud, journal: Journal, name: str = "ann") -> Terminal:

@@ -1,7 +1,6 @@
 """A service costs its time, its items and FLAT, and never more than was held for what was quoted."""
 
 import json
-from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -13,6 +12,7 @@ from energyshare.bodies import BillLine, OfferBody, ServiceItem
 from energyshare.bound import price_bound
 from energyshare.charging import hold_of
 from energyshare.errors import Reason, Rejected
+from energyshare.records import replace
 from energyshare.session import MeterPoint, bill, service_bill
 from energyshare.tariff import TariffError, parse_tariff
 from energyshare.values import Currency, Dimension, DurationS, EnergyWh, Instant, Minor, later

@@ -1,7 +1,6 @@
 """Lint finds what may surprise in a tariff, each with its place and code, and nothing else in good ones."""
 
 import json
-from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from random import Random
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 from energyshare.rating import rate
+from energyshare.records import replace
 from energyshare.tariff import parse_tariff
 from energyshare.tariff_lint import Finding, lint_tariff
 from energyshare.tariff_matching import Flow, Moment, holds

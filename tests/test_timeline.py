@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -64,6 +63,7 @@ from energyshare.messages import (
     VoucherRejected,
     Withdrawn,
 )
+from energyshare.records import replace
 from energyshare.values import (
     AssetId,
     Currency,
@@ -331,7 +331,7 @@ def _one_of_each(customer: Customer, order_id: OrderId) -> Iterator[Message]:
 
 
 def _garbled(message: Message) -> Message:
-    changes: dict[str, Any] = {field.name: GARBAGE for field in fields(message) if field.name in SIGNED}
+    changes: dict[str, Any] = {name: GARBAGE for name in message.__struct_fields__ if name in SIGNED}
     if isinstance(message, Reading):
         changes["readings"] = (GARBAGE,)
     return replace(message, **changes)

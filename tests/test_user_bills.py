@@ -1,7 +1,7 @@
 """A user's bills: which one counts, what is believed of it, and what is disputed by whom."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from energyshare.bodies import (
 from energyshare.charging import Evidence, charge, hold_of
 from energyshare.errors import Rejected
 from energyshare.messages import Dispute, Message, Reading, RejectedMessage, Ruling, Settled, Started
+from energyshare.records import replace
 from energyshare.signing import SigningKey
 from energyshare.values import (
     ChargeBasis,

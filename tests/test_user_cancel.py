@@ -1,7 +1,6 @@
 """Orders that are called off, closed or refused: what ends them, what does not, and to where they go back."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from energyshare.messages import (
     SerialClosed,
     Started,
 )
+from energyshare.records import replace
 from energyshare.values import Instant, Kind, Minor, Number, OrderState, PartKind
 from energyshare.wire import peek, seal
 from terminals import timeline

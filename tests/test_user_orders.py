@@ -4,7 +4,6 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from energyshare.bodies import GrantBody
 from energyshare.charging import hold_of
 from energyshare.errors import Reason, Rejected, Unavailable
 from energyshare.messages import Offer, VoucherRejected
+from energyshare.records import replace
 from energyshare.v1 import account_pb2
 from energyshare.values import (
     Currency,

@@ -75,7 +75,7 @@ def test_a_bill_is_told_line_by_line_to_the_last_minor_unit() -> None:
         ("energy-end-receipt", "end", "released by the user; signed by device"),
         ("energy-end-receipt-lowered-by-the-provider", "because", "the provider asked for no more"),
         ("energy-end-receipt-on-silence", "silence", "no confirmation until 2026-11-22 11:10:00 UTC"),
-        ("energy-cap-flat-and-minimum", "limit", "the tariff's minimum or maximum price takes the place of the sum"),
+        ("energy-flat-and-minimum", "limit", "the tariff's minimum or maximum price takes the place of the sum"),
         ("battery-cap-not-returned", "deposit", "50.00 CNY claimed of it"),
         ("battery-cap-not-returned", "corrects", "the bill of 2026-11-22 13:00:00 UTC over 5.65 CNY"),
         ("battery-ruling-on-a-claim", "claim", "10.00 CNY of the deposit: the handle is broken"),

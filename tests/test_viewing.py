@@ -1,10 +1,10 @@
 """What people look at: pages of orders, screens that fit, lines where there is no screen, completion."""
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from threading import Thread
@@ -23,6 +23,7 @@ from cloud.cli import main as cloud_program
 from energyshare.errors import Reason, Rejected, Unavailable
 from energyshare.home import WANTED, borrow_home, is_free, is_wanted, lock_home
 from energyshare.program import Program
+from energyshare.records import replace
 from energyshare.values import Instant, later
 from terminals.device.cli import program as device_program
 from terminals.journal import Journal
@@ -72,7 +73,7 @@ def customer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Customer]:
 def depot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A provider's home whose journal has orders in every state."""
     home = tmp_path_factory.mktemp("viewing") / "depot"
-    enrolled_home(home, NOW, replace(PROVIDER, name="depot"), ISSUER)
+    enrolled_home(home, NOW, dataclasses.replace(PROVIDER, name="depot"), ISSUER)
     journal = Journal(home / "journal.db")
     fill_provider(journal, NOW)
     journal.close()
@@ -368,7 +369,7 @@ def test_watching_ends_with_what_the_cloud_refused(customer: Customer) -> None:
 
 def desk(depot: Path) -> Desk:
     journal = Journal(depot / "journal.db", read_only=True)
-    found = desk_of(journal, replace(PROVIDER, name="depot"), NOW)
+    found = desk_of(journal, dataclasses.replace(PROVIDER, name="depot"), NOW)
     journal.close()
     return found
 

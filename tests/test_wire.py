@@ -1,6 +1,5 @@
 """The codec: every value round-trips within its ranges, and nothing that is not canonical passes."""
 
-import dataclasses
 from collections.abc import Mapping
 from enum import IntEnum
 from functools import cache
@@ -10,11 +9,13 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from energyshare import bodies, wire
 from energyshare.bodies import Between, GrantBody, VoucherBody
 from energyshare.errors import Reason, Rejected
 from energyshare.messages import Cancel, Demand, Message, NotSelected, OrderClosed
+from energyshare.records import replace
 from energyshare.signing import Label, SigningKey
 from energyshare.v1 import order_pb2, signed_pb2, stream_pb2
 from energyshare.values import (
@@ -65,11 +66,16 @@ TEXT = st.characters(codec="utf-8", exclude_categories=("C", "Z"))
 NAMED = {cls.__name__: cls for cls in (*BODY_TYPES, *MESSAGES, bodies.Asset, bodies.BillLine, bodies.PartHash)}
 
 
+def fields_of(cls: type) -> list[str]:
+    """Name the fields of a struct."""
+    return [field.name for field in structs.fields(cls)]
+
+
 @cache
 def values_of(cls: type) -> st.SearchStrategy[Any]:
-    """Values of a dataclass, every field within its range."""
+    """Values of a struct, every field within its range."""
     hints = get_type_hints(cls, include_extras=True)
-    return st.builds(cls, **{f.name: values(hints[f.name]) for f in dataclasses.fields(cls)})
+    return st.builds(cls, **{name: values(hints[name]) for name in fields_of(cls)})
 
 
 def values(hint: Any, bounds: Between | None = None) -> st.SearchStrategy[Any]:
@@ -142,7 +148,7 @@ def test_every_message_of_the_envelope_has_a_value_and_the_other_way_round() -> 
 @pytest.mark.parametrize("cls", NAMED.values(), ids=list(NAMED))
 def test_every_value_has_the_fields_of_its_message(cls: type) -> None:
     descriptor = descriptor_of(cls)
-    assert [f.name for f in dataclasses.fields(cls)] == [field.name for field in descriptor.fields]
+    assert fields_of(cls) == [field.name for field in descriptor.fields]
 
 
 @pytest.mark.parametrize("cls", NAMED.values(), ids=list(NAMED))
@@ -306,7 +312,7 @@ def test_the_largest_presentable_fits_a_qr_code() -> None:
 @settings(max_examples=60, deadline=None)
 @given(voucher=values_of(VoucherBody), grant=values_of(GrantBody))
 def test_no_voucher_with_an_issuers_grant_is_longer(voucher: VoucherBody, grant: GrantBody) -> None:
-    issued = dataclasses.replace(grant, role=Role.ISSUER, owner_id=None)
+    issued = replace(grant, role=Role.ISSUER, owner_id=None)
     data = present(seal(voucher, KEY), seal(issued, KEY))
     assert len(data) <= PRESENTABLE_BYTES_MAX
     assert decode_presentable(data).voucher == seal(voucher, KEY).signed

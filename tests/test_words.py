@@ -1,6 +1,5 @@
 """What a user reads of an order: a sentence and a command for every state of every kind, and offers side by side."""
 
-from dataclasses import replace
 from io import StringIO
 from typing import Any, get_args
 
@@ -9,6 +8,7 @@ from rich.console import Console
 
 from energyshare.bodies import OfferBody, ServiceItem
 from energyshare.errors import WORDS, Reason
+from energyshare.records import replace
 from energyshare.values import Currency, DurationS, EnergyWh, Kind, Minor, OrderId, later
 from terminals.reasons import CODES, reason_text
 from terminals.units import clock_text, figure, items_text, plain, span_text

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from energyshare.bodies import (
 )
 from energyshare.bound import price_bound
 from energyshare.messages import Amendment, Cancel, Demand, Message, Offer, Selection, SettlementRequest, Started, Voucher
+from energyshare.records import replace
 from energyshare.session import service_bill
 from energyshare.signing import Label, SigningKey, digest
 from energyshare.tariff import tariff_of

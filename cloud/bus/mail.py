@@ -1,14 +1,14 @@
 """What leaves a node for a terminal once it is committed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from energyshare.errors import Reason
 from energyshare.values import Number, OrderId, TerminalId
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(Struct, frozen=True):
     """An envelope for a terminal, committed."""
 
     terminal: TerminalId
@@ -17,8 +17,7 @@ class Outgoing:
     raw: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StatelessRefusal:
+class StatelessRefusal(Struct, frozen=True):
     """An answer to a message whose conversation does not exist here."""
 
     terminal: TerminalId

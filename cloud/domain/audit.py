@@ -7,6 +7,8 @@ with the balances that were kept, the open holds, the escrows and the charge rec
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from cloud.domain import ledger
 from cloud.domain.ledger import Balance, Flag, LedgerAccount, Transfer, TransferId
 from energyshare.errors import Rejected
@@ -50,16 +52,14 @@ PAID = {"CHARGE": 1, "DEPOSIT_CHARGE": 1, "RECEIVABLE": 1, "REFUND": -1, "DEPOSI
 BILLED = (OrderState.SETTLED, OrderState.DISPUTED)
 
 
-@dataclass(frozen=True, slots=True)
-class OrderFacts:
+class OrderFacts(Struct, frozen=True):
     """What the ledger is compared with: an order's state, and what it says is held."""
 
     state: OrderState
     held_minor: int
 
 
-@dataclass(frozen=True, slots=True)
-class Charges:
+class Charges(Struct, frozen=True):
     """An order's charge records: how many correct no other, the total of the one that none corrects, and how many there are."""
 
     originals: int
@@ -67,8 +67,7 @@ class Charges:
     count: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Audit:
+class Audit(Struct, frozen=True):
     """What a check found; `fault` is empty when all laws hold, `batches` counts those of the chains over the rows."""
 
     fault: str

@@ -4,14 +4,13 @@ A cancellation then is a request. It ends the order when the device says that it
 voucher has run out; a start within its window wins.
 """
 
-from dataclasses import replace
-
 from cloud.domain.delivery import conflict, other_side, require_device_of
 from cloud.domain.inbound import SerialClosedReported
 from cloud.domain.matching import close
 from cloud.domain.order import Decision, Facts, Order, Send, Sender, Side, StoredPart
 from energyshare.errors import Reason, Rejected
 from energyshare.messages import Cancel
+from energyshare.records import replace
 from energyshare.values import Instant, OrderState, PartKind
 
 

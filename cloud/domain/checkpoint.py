@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from energyshare.bodies import CheckpointBody, LedgerHead
 from energyshare.signing import Label, digest
@@ -30,8 +31,7 @@ MARK_BYTES, DIGEST_BYTES = 4, 32
 START = Digest(bytes(DIGEST_BYTES))
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """The rows of one commit: those from `first_row` to `last_row`, and the charge records named by `records`.
 
     `marks` holds four bytes for each of them, `records` 32 bytes for each charge record.
@@ -52,8 +52,7 @@ class Batch:
         return [self.records[at : at + DIGEST_BYTES] for at in range(0, len(self.records), DIGEST_BYTES)]
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerRow:
+class LedgerRow(Struct, frozen=True):
     """A row as it is read for the check: its number, its id and its canonical bytes."""
 
     row: int
@@ -61,8 +60,7 @@ class LedgerRow:
     line: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What a check of the chains found; `fault` is empty when nothing was touched."""
 
     fault: str

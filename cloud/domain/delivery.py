@@ -1,7 +1,5 @@
 """From the voucher to the last reading: what the cloud accepts as proof that something was delivered."""
 
-from dataclasses import replace
-
 from cloud.domain.inbound import ReadingsReported, StartReported, VoucherIssued
 from cloud.domain.order import (
     AssetHold,
@@ -23,6 +21,7 @@ from energyshare.bodies import GrantBody, OpenedStart, ReadingBody, Verified
 from energyshare.charging import clamp_start_time
 from energyshare.errors import Reason, Rejected
 from energyshare.messages import NotSelected, Reading, Started, Voucher, VoucherRejected
+from energyshare.records import replace
 from energyshare.values import Instant, Kind, OrderState, PartKind, TerminalId, later, of_unix_s, unix_s
 
 CLOCK_SLACK_S = 600  # how far a provider's or device's clock may be off ours

@@ -1,7 +1,5 @@
 """Disputes and rulings: only the disputed part is held, and one ruling ends it."""
 
-from dataclasses import replace
-
 from cloud.domain import ledger
 from cloud.domain.inbound import RulingMade
 from cloud.domain.ledger import Amounts
@@ -10,6 +8,7 @@ from cloud.domain.settling import correct, rate_of, rebilled
 from energyshare.bodies import RulingBody, SilenceDecisionBody
 from energyshare.errors import Reason, Rejected
 from energyshare.messages import Dispute
+from energyshare.records import replace
 from energyshare.values import ChargeBasis, Instant, Minor, Money, OrderState, later
 
 

@@ -1,7 +1,5 @@
 """From the request to end to the charge record: how supply and rentals end, and what a provider may say to it."""
 
-from dataclasses import replace
-
 from cloud.domain.delivery import begin, conflict, require_start_of
 from cloud.domain.inbound import EndConfirmedBy, EndRefusedBy, EndReported, EndRequested
 from cloud.domain.ledger import Amounts
@@ -11,6 +9,7 @@ from energyshare.bodies import GrantBody, OpenedEnd, Verified
 from energyshare.charging import Charge, best_basis, charge, lowered
 from energyshare.errors import Reason, Rejected
 from energyshare.messages import ConfirmEnd
+from energyshare.records import replace
 from energyshare.values import ChargeBasis, Digest, Instant, Kind, Minor, OrderState, PartKind, later
 
 

@@ -13,9 +13,10 @@ twice.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType
+
+from msgspec import Struct
 
 from cloud.domain import ledger
 from cloud.domain.ledger import Flag, LedgerAccount, Transfer, TransferId
@@ -67,8 +68,7 @@ NEXT: Mapping[tuple[PaymentState, Outcome], PaymentState] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Payment:
+class Payment(Struct, frozen=True):
     """One payment.
 
     `refunds` names the top-up that a withdrawal or a chargeback gives back. `destination` is the gateway's id of the top-up

@@ -5,7 +5,8 @@ could not be opened arrives as `Refused` and is answered under its number like a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from energyshare.bodies import (
     AmendmentAnswerBody,
@@ -31,47 +32,41 @@ from energyshare.messages import Cancel, Declined, Demand, Dispute, Inventory, V
 from energyshare.values import Instant, Minor, PublicKey
 
 
-@dataclass(frozen=True, slots=True)
-class OfferMade:
+class OfferMade(Struct, frozen=True):
     """A provider's offer, under its own grant."""
 
     offer: Verified[OfferBody]
     grant: Verified[GrantBody]
 
 
-@dataclass(frozen=True, slots=True)
-class SelectionMade:
+class SelectionMade(Struct, frozen=True):
     """A user's selection, signed by its registered holder key."""
 
     selection: Verified[SelectionBody]
 
 
-@dataclass(frozen=True, slots=True)
-class VoucherIssued:
+class VoucherIssued(Struct, frozen=True):
     """A provider's voucher; `presentable` is what is relayed."""
 
     opened: OpenedVoucher
     presentable: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StartReported:
+class StartReported(Struct, frozen=True):
     """A start receipt, from either side."""
 
     start: OpenedStart
     grant: Verified[GrantBody]
 
 
-@dataclass(frozen=True, slots=True)
-class ReadingsReported:
+class ReadingsReported(Struct, frozen=True):
     """Readings that follow one another, from either side."""
 
     readings: tuple[Verified[ReadingBody], ...]
     grant: Verified[GrantBody]
 
 
-@dataclass(frozen=True, slots=True)
-class EndRequested:
+class EndRequested(Struct, frozen=True):
     """A user's request to end, with the end receipt if it has one."""
 
     request: Verified[EndRequestBody]
@@ -79,94 +74,81 @@ class EndRequested:
     grant: Verified[GrantBody] | None
 
 
-@dataclass(frozen=True, slots=True)
-class EndReported:
+class EndReported(Struct, frozen=True):
     """An end receipt from the provider."""
 
     end: OpenedEnd
     grant: Verified[GrantBody]
 
 
-@dataclass(frozen=True, slots=True)
-class EndConfirmedBy:
+class EndConfirmedBy(Struct, frozen=True):
     """A provider's confirmation of an end."""
 
     confirmation: Verified[EndConfirmationBody]
 
 
-@dataclass(frozen=True, slots=True)
-class EndRefusedBy:
+class EndRefusedBy(Struct, frozen=True):
     """A provider's claim on top of a bill."""
 
     refusal: Verified[EndRefusalBody]
 
 
-@dataclass(frozen=True, slots=True)
-class NotReturnedStated:
+class NotReturnedStated(Struct, frozen=True):
     """A provider's statement that a battery did not come back."""
 
     statement: Verified[NotReturnedBody]
 
 
-@dataclass(frozen=True, slots=True)
-class SerialClosedReported:
+class SerialClosedReported(Struct, frozen=True):
     """A device's statement that a voucher was burned unused, from either side."""
 
     statement: Verified[SerialClosedBody]
     grant: Verified[GrantBody]
 
 
-@dataclass(frozen=True, slots=True)
-class AmendmentProposed:
+class AmendmentProposed(Struct, frozen=True):
     """A provider's proposal of extra work."""
 
     amendment: Verified[AmendmentBody]
 
 
-@dataclass(frozen=True, slots=True)
-class AmendmentAnswered:
+class AmendmentAnswered(Struct, frozen=True):
     """A user's answer to it."""
 
     answer: Verified[AmendmentAnswerBody]
 
 
-@dataclass(frozen=True, slots=True)
-class SettlementRequested:
+class SettlementRequested(Struct, frozen=True):
     """A provider's request to settle a service."""
 
     request: Verified[SettlementRequestBody]
 
 
-@dataclass(frozen=True, slots=True)
-class SettlementAnswered:
+class SettlementAnswered(Struct, frozen=True):
     """A user's answer to it: nothing disputed, or an amount."""
 
     answer: Verified[SettlementAnswerBody]
 
 
-@dataclass(frozen=True, slots=True)
-class RequestAcknowledged:
+class RequestAcknowledged(Struct, frozen=True):
     """The user's terminal holds the settlement request; noticed by the processor."""
 
 
-@dataclass(frozen=True, slots=True)
-class RulingMade:
+class RulingMade(Struct, frozen=True):
     """The operator's ruling: what the user pays of the disputed part."""
 
     charged_minor: Minor
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """A message that was found wrong before any order was looked at."""
 
     reason: Reason
     metadata: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class TimerFired:
+class TimerFired(Struct, frozen=True):
     """A wait ran out."""
 
     waited_for: str
@@ -207,8 +189,7 @@ TerminalMessage = Inventory
 InboundMessage = OrderMessage | TerminalMessage | Refused
 
 
-@dataclass(frozen=True, slots=True)
-class OrderKeys:
+class OrderKeys(Struct, frozen=True):
     """The keys of an order's two sides; the issuing key once an offer is selected."""
 
     holder_key: PublicKey

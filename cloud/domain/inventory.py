@@ -1,7 +1,8 @@
 """Inventories: what a provider says it has."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from cloud.domain.screening import AssetRecord
 from energyshare.bodies import Asset
@@ -14,8 +15,7 @@ from energyshare.tariff import Tariff, TariffError, tariff_of
 from energyshare.values import AssetId, Currency, Digest, ProviderId
 
 
-@dataclass(frozen=True, slots=True)
-class InventoryDecision:
+class InventoryDecision(Struct, frozen=True):
     """The assets to write, and tariffs that were not known yet."""
 
     new: tuple[Asset, ...]

@@ -11,12 +11,14 @@ receivable accounts carry a balance; all others are summed from their rows.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NewType
 from uuid import UUID
 
+from msgspec import Struct
+
 from energyshare.errors import Reason, Rejected
+from energyshare.records import replace
 from energyshare.values import MINOR_MAX, AccountId, Instant, Minor, OrderId, ProviderId, id_text
 
 LedgerAccount = NewType("LedgerAccount", str)
@@ -36,8 +38,7 @@ class Flag(StrEnum):
     VOID_PENDING = "VOID_PENDING"
 
 
-@dataclass(frozen=True, slots=True)
-class Transfer:
+class Transfer(Struct, frozen=True):
     """One immutable row. `hold_id` names the PENDING transfer that a POST_PENDING or VOID_PENDING ends."""
 
     id: TransferId
@@ -52,8 +53,7 @@ class Transfer:
     hold_minor: Minor = Minor(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Balance:
+class Balance(Struct, frozen=True):
     """The sums of one account, minor units."""
 
     account: LedgerAccount
@@ -163,8 +163,7 @@ def transfer_id(order: OrderId, step: str) -> TransferId:
     return TransferId(f"{id_text(order)}/{step}")
 
 
-@dataclass(frozen=True, slots=True)
-class Amounts:
+class Amounts(Struct, frozen=True):
     """What is held for an order, or due of that: for its price, and of its deposit."""
 
     price_minor: Minor = Minor(0)
@@ -182,8 +181,7 @@ class Amounts:
 NONE = Amounts()
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
+class _Kind(Struct, frozen=True):
     """What is held of one kind: to which account, under which ids, and for which reasons."""
 
     step: str
@@ -255,8 +253,7 @@ def _ended(order: OrderId, number: int, account: LedgerAccount, kind: _Kind, hel
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Shares:
+class Shares(Struct, frozen=True):
     """How a bill is divided: its price, and what the provider claims of the deposit. A correction's may be below zero."""
 
     provider_minor: int
@@ -361,8 +358,7 @@ def collect(step: TransferId, order: OrderId | None, account: AccountId, amount:
     return Transfer(step, order, now, user, owed, amount, Flag.POSTED, "COLLECTION")
 
 
-@dataclass(frozen=True, slots=True)
-class Earned:
+class Earned(Struct, frozen=True):
     """What a provider has of one order, minor units: earned long enough ago, earned in all less what went back, and held."""
 
     matured_minor: int

@@ -8,8 +8,9 @@ say such a thing, and lets the effect decide; it is pure, and the only way in wh
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, get_args
+
+from msgspec import Struct
 
 from cloud.domain import cancelling, delivery, disputes, ending, matching, returning, service, silence
 from cloud.domain.inbound import (
@@ -36,22 +37,21 @@ from cloud.domain.inbound import (
 from cloud.domain.order import Decision, Facts, Order, Sender, Side
 from energyshare.errors import Reason, Rejected
 from energyshare.messages import Cancel, Declined, Demand, Dispute, VoucherRejected, Withdrawn
+from energyshare.records import replace
 from energyshare.values import Instant, OrderState
 
 S = OrderState
 Handler = Callable[[Order, Any, Any, Facts, Instant], Decision]
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
+class Effect(Struct, frozen=True):
     """A handler, and the states in which it may leave the order."""
 
     handle: Handler
     to: tuple[OrderState, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Stale:
+class Stale(Struct, frozen=True):
     """The message comes late and changes nothing."""
 
 

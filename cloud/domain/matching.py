@@ -1,7 +1,6 @@
 """From the demand to the held asset: demand, offers, selection, and what undoes them."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from cloud.domain import ledger
 from cloud.domain.inbound import OfferMade, SelectionMade
@@ -40,6 +39,7 @@ from energyshare.messages import (
     Withdrawn,
 )
 from energyshare.places import distance_m, place_name
+from energyshare.records import replace
 from energyshare.signing import Label, digest
 from energyshare.tariff import TariffError
 from energyshare.values import (

@@ -6,7 +6,7 @@ known here at all: money and asset follow the voucher, which is out. What happen
 any other message; what it knows already, or what does not fit, changes nothing. Source: ADR-0007.
 """
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
 
 from cloud.domain import ledger
 from cloud.domain.inbound import (
@@ -41,6 +41,7 @@ from energyshare.bodies import ChargeRecordBody, SelectionBody, Verified, Vouche
 from energyshare.charging import hold_of
 from energyshare.errors import Reason, Rejected
 from energyshare.messages import Demand
+from energyshare.records import replace
 from energyshare.values import (
     AccountId,
     Digest,
@@ -59,8 +60,7 @@ ENDS = (EndRequested, EndReported, EndConfirmedBy, EndRefusedBy, TimerFired)
 WITHOUT_VOUCHER = (OrderState.DEMANDED, OrderState.SELECTED, OrderState.CANCELLED, OrderState.EXPIRED)
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
+class Agreement(Struct, frozen=True):
     """What binds both sides: an offer, its selection by the holder, and the voucher; each signature was checked."""
 
     offer: OfferMade
@@ -68,16 +68,14 @@ class Agreement:
     voucher: VoucherIssued
 
 
-@dataclass(frozen=True, slots=True)
-class Happened:
+class Happened(Struct, frozen=True):
     """Something that was signed, as the message that brings it; `side` is who signed it, or whose device did."""
 
     side: Side
     message: OrderMessage
 
 
-@dataclass(frozen=True, slots=True)
-class KnownOrder:
+class KnownOrder(Struct, frozen=True):
     """One order as a terminal knows it; parts that do not hold are left out. What happened is in its order.
 
     `record` is the first charge record, as the platform signed it before it forgot.
@@ -96,15 +94,13 @@ class KnownOrder:
         return self.agreement.voucher.opened.voucher.body.holder_key if self.agreement else None
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotTaken:
+class SnapshotTaken(Struct, frozen=True):
     """A page of a terminal's Snapshot, signatures checked."""
 
     orders: tuple[KnownOrder, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(Struct, frozen=True):
     """The enrolled user's terminal whose key a voucher names."""
 
     terminal: TerminalId

@@ -5,9 +5,10 @@ themselves are stored as they came. A decision is all that one message changes; 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Self
+
+from msgspec import Struct, field
 
 from cloud.domain import ledger
 from cloud.domain.ledger import Amounts, Balance, LedgerAccount, Transfer
@@ -16,6 +17,7 @@ from cloud.domain.settings import Settings
 from energyshare.bodies import ChargeRecordBody, Part, RulingBody, ServiceItem, SettlementRequestBody, SilenceDecisionBody
 from energyshare.charging import Evidence
 from energyshare.messages import Demand, Message
+from energyshare.records import replace
 from energyshare.values import (
     AccountId,
     AssetId,
@@ -66,16 +68,14 @@ class Wait(StrEnum):
     RULING = "RULING"
 
 
-@dataclass(frozen=True, slots=True)
-class Timer:
+class Timer(Struct, frozen=True):
     """When an order's wait runs out."""
 
     wait: Wait
     due: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class Participant:
+class Participant(Struct, frozen=True):
     """One terminal of an order, and how far its conversation has come in both directions."""
 
     terminal: TerminalId
@@ -85,8 +85,7 @@ class Participant:
     last_out: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class StandingOffer:
+class StandingOffer(Struct, frozen=True):
     """What the cloud keeps of a signed offer to decide on a selection and a voucher."""
 
     digest: Digest
@@ -113,8 +112,7 @@ class StandingOffer:
         return Amounts(Minor(self.hold_minor - self.deposit_minor), self.deposit_minor)
 
 
-@dataclass(frozen=True, slots=True)
-class Authorization:
+class Authorization(Struct, frozen=True):
     """What the cloud keeps of a voucher."""
 
     digest: Digest
@@ -124,8 +122,7 @@ class Authorization:
     not_after_unix_s: UnixS
 
 
-@dataclass(frozen=True, slots=True)
-class Supply:
+class Supply(Struct, frozen=True):
     """What the cloud keeps of a session."""
 
     start_hash: Digest
@@ -137,8 +134,7 @@ class Supply:
     last_register_wh: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
+class Proposal(Struct, frozen=True):
     """An amendment that waits for the user's answer; `hold_minor` is what it adds."""
 
     digest: Digest
@@ -147,8 +143,7 @@ class Proposal:
     hold_minor: Minor
 
 
-@dataclass(frozen=True, slots=True)
-class SettlementAsked:
+class SettlementAsked(Struct, frozen=True):
     """A settlement request that waits for the user; `envelope` is its number in the user's conversation."""
 
     digest: Digest
@@ -156,8 +151,7 @@ class SettlementAsked:
     envelope: Number
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(Struct, frozen=True):
     """What a service may come to by now: quote and approved amendments, and what is asked for it."""
 
     items: tuple[ServiceItem, ...]
@@ -168,8 +162,7 @@ class Work:
     asked: SettlementAsked | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Billed:
+class Billed(Struct, frozen=True):
     """The latest charge record of an order; `number` counts them, `digest` is empty until the platform has signed it.
 
     `evidence_basis` is what the price rests on, also where a ruling changed it. Corrections divide at the same
@@ -191,8 +184,7 @@ class Billed:
         return Minor(self.incl_vat_minor + self.deposit_claimed_minor)
 
 
-@dataclass(frozen=True, slots=True)
-class Disputed:
+class Disputed(Struct, frozen=True):
     """A part of a bill that waits for a ruling.
 
     A provider's claim and a refused settlement are held from the user, on top of the bill; what a user disputes of a settled
@@ -205,8 +197,7 @@ class Disputed:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """One order. `version` counts what happened to it, `attempts` its holds; `held` is what is held by the last one.
 
     `is_unsecured` says that its hold was freed before a start receipt came: its bill is booked as receivable. `set_aside` names
@@ -304,8 +295,7 @@ class Order:
         return replace(self, offers={**self.offers, offer.digest: offer})
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
+class Sender(Struct, frozen=True):
     """Who sent a message; None in its place stands for a timer or for the processor itself."""
 
     terminal: TerminalId
@@ -314,29 +304,25 @@ class Sender:
     key: PublicKey | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SettledNotice:
+class SettledNotice(Struct, frozen=True):
     """`Settled` before the platform key has signed what is in it; `parts` are those that its receiver may lack."""
 
     parts: tuple[Part, ...]
     disputed_minor: Minor = Minor(0)
 
 
-@dataclass(frozen=True, slots=True)
-class RulingNotice:
+class RulingNotice(Struct, frozen=True):
     """`Ruling` before the platform key has signed it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """A message to a participant."""
 
     terminal: TerminalId
     message: Message | SettledNotice | RulingNotice
 
 
-@dataclass(frozen=True, slots=True)
-class StoredPart:
+class StoredPart(Struct, frozen=True):
     """A signed part to keep; `number` tells readings apart."""
 
     kind: PartKind
@@ -345,8 +331,7 @@ class StoredPart:
     number: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class AssetHold:
+class AssetHold(Struct, frozen=True):
     """Who holds an asset from now on; None frees it. Where it is may be unknown until its provider reports it."""
 
     asset_id: AssetId
@@ -354,8 +339,7 @@ class AssetHold:
     unknown: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Statements:
+class Statements(Struct, frozen=True):
     """What the platform key is to sign; the charge record then names the ruling, or else the silence, that led to it."""
 
     charge: ChargeRecordBody
@@ -363,8 +347,7 @@ class Statements:
     ruling: RulingBody | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """All that one message changes."""
 
     order: Order
@@ -379,8 +362,7 @@ class Decision:
     """Whether the device has contradicted itself: it is then offered to nobody, and the operator is told."""
 
 
-@dataclass(frozen=True, slots=True)
-class BillingFacts:
+class BillingFacts(Struct, frozen=True):
     """The stored evidence of an order, loaded for the messages that can end in a bill; `request` is a service's."""
 
     evidence: Evidence
@@ -388,8 +370,7 @@ class BillingFacts:
     request: SettlementRequestBody | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """What a decision may look at beside the order, as it stands after the messages before it."""
 
     settings: Settings

@@ -5,8 +5,9 @@ still open is no difference.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from cloud.domain.funds import GONE, Outcome, Payment, PaymentId, PaymentState, movements
 from energyshare.values import Minor
@@ -32,8 +33,7 @@ class Listed(Protocol):
         """How much it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """What does not agree about a payment; either name may be empty."""
 
     payment_id: str

@@ -6,7 +6,8 @@ left out is counted under one reason, the first that applies; the nearest are na
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from energyshare.bodies import ServiceItem
 from energyshare.bound import price_bound
@@ -33,8 +34,7 @@ from energyshare.values import (
 NEAREST_MAX = 64
 
 
-@dataclass(frozen=True, slots=True)
-class AssetRecord:
+class AssetRecord(Struct, frozen=True):
     """An asset as the cloud keeps it."""
 
     asset_id: AssetId
@@ -57,8 +57,7 @@ class AssetRecord:
     is_suspended: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """An asset that fits, and how far away it is."""
 
     asset: AssetRecord
@@ -66,8 +65,7 @@ class Candidate:
     bound_minor: int
 
 
-@dataclass(frozen=True, slots=True)
-class Excluded:
+class Excluded(Struct, frozen=True):
     """An asset that was left out, and why."""
 
     station: str
@@ -76,8 +74,7 @@ class Excluded:
     distance_m: Metres
 
 
-@dataclass(frozen=True, slots=True)
-class Screening:
+class Screening(Struct, frozen=True):
     """Whom a demand is put to, and who was left out."""
 
     examined: int

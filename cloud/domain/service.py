@@ -1,7 +1,5 @@
 """Services: extra work that the user approves, and the settlement that the provider asks for and the user confirms."""
 
-from dataclasses import replace
-
 from cloud.domain import ledger
 from cloud.domain.inbound import (
     AmendmentAnswered,
@@ -33,6 +31,7 @@ from energyshare.bodies import AmendmentBody, SilenceDecisionBody
 from energyshare.charging import Charge, added, extra_hold, is_within, lowered, service_charge
 from energyshare.errors import Reason, Rejected
 from energyshare.messages import Amendment, AmendmentAnswer, SettlementRequest
+from energyshare.records import replace
 from energyshare.tariff import TariffError
 from energyshare.values import DurationS, Instant, Minor, Money, Number, OrderState, PartKind, later
 

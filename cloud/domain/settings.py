@@ -1,12 +1,11 @@
 """What an operator can set about orders; `cloud.toml` overrides the defaults (docs/architecture.md)."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from energyshare.values import Currency
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """Waits in seconds, shares in basis points, limits in numbers."""
 
     currency: Currency = Currency("CNY")

@@ -5,7 +5,7 @@ transaction. A correcting record states the whole bill as it stands from then on
 Source: DESIGN.md section 6; ADR-0008.
 """
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
 
 from cloud.domain import ledger
 from cloud.domain.ledger import Amounts, Shares, Transfer
@@ -26,6 +26,7 @@ from cloud.domain.order import (
 )
 from energyshare.bodies import ChargeRecordBody, Part, PartHash, RulingBody, SilenceDecisionBody
 from energyshare.charging import Charge, Evidence, charge, lowered, service_charge
+from energyshare.records import replace
 from energyshare.values import ChargeBasis, Digest, Instant, Minor, Money, OrderState, PartKind
 
 RULED_OUT = (PartKind.PLATFORM_GRANT, PartKind.SERIAL_CLOSED, PartKind.RULING, PartKind.CHARGE_RECORD)
@@ -36,8 +37,7 @@ UNSIGNED = Digest(b"")
 NOTHING = Minor(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Rest:
+class Rest(Struct, frozen=True):
     """What stays held after a bill, in which state, for how long, and because of which dispute."""
 
     amounts: Amounts

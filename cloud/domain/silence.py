@@ -1,7 +1,5 @@
 """What silence means: for each wait that may run out, what is decided then. DESIGN.md section 4, the table of silence."""
 
-from dataclasses import replace
-
 from cloud.domain import disputes, service
 from cloud.domain.ending import charge_on_evidence
 from cloud.domain.inbound import TimerFired
@@ -10,6 +8,7 @@ from cloud.domain.matching import close, offers_ran_out, reopen
 from cloud.domain.order import AssetHold, Decision, Facts, Order, Timer, Wait
 from cloud.domain.settling import Rest, freed, let_go, settle
 from energyshare.bodies import SilenceDecisionBody
+from energyshare.records import replace
 from energyshare.values import ChargeBasis, Instant, OrderState, later
 
 

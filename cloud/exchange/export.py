@@ -6,8 +6,9 @@ Source: docs/adr/0008-corrections.md.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from cloud.exchange.parties import Party
 from cloud.exchange.records import Cdr, cdr_of, credit_of
@@ -22,16 +23,14 @@ Read = Callable[[Any], Any]
 SERVICE = "SERVICE"
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
+class LeftOut(Struct, frozen=True):
     """A charge record or tariff that is not exported: SERVICE, or the code of what does not hold in its evidence."""
 
     code: str
     order_id: OrderId | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Exporter:
+class Exporter(Struct, frozen=True):
     """Who exports, and by which platform grant and root the evidence is checked."""
 
     party: Party

@@ -2,7 +2,8 @@
 
 import re
 from base64 import b32encode
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from energyshare.values import AssetId, Digest, id_text
 
@@ -11,8 +12,7 @@ COUNTRY = re.compile(r"[A-Z]{3}")
 DOMESTIC = re.compile(r"DOMESTIC_[A-O]")
 
 
-@dataclass(frozen=True, slots=True)
-class Party:
+class Party(Struct, frozen=True):
     """A charge point operator as OCPI knows it, and what its places have in common.
 
     `country_code` is ISO 3166 alpha-2, `party_id` has three characters, `country` is ISO 3166 alpha-3, `domestic` the

@@ -5,7 +5,8 @@ is answered under the message's number; only an envelope whose header can't be r
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from cloud.domain.inbound import (
     AmendmentAnswered,
@@ -88,8 +89,7 @@ from energyshare.wire import open_signed, split_envelope
 KeyLookup = Callable[[OrderId], OrderKeys | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Checks:
+class Checks(Struct, frozen=True):
     """What signatures are checked against: the platform root, and the keys of orders."""
 
     root: PublicKey

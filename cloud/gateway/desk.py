@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import grpc
+from msgspec import Struct
 
 from cloud.domain.inbound import OrderMessage
 from cloud.gateway.checks import Checks
@@ -42,8 +42,7 @@ class Instructor(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class NodeFacts:
+class NodeFacts(Struct, frozen=True):
     """What a node knows of itself. `forget` has it look a terminal up anew."""
 
     ready: Instant | None
@@ -52,8 +51,7 @@ class NodeFacts:
     forget: Callable[[bytes], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Cloud:
+class Cloud(Struct, frozen=True):
     """What stays the same while a node runs. `secret` is what join tokens are derived from; no gateway, no payments."""
 
     database: Path

@@ -4,11 +4,11 @@ Identity never comes from a message. A resumed TLS session is refused, since res
 expiry, serial and revocation are looked at whenever a message comes and by a timer, so that no open stream outlives them.
 """
 
-from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
 import grpc
+from msgspec import Struct
 
 from certs.certificates import CertificateInfo, read_certificate
 from cloud.store.readers import Readers
@@ -17,8 +17,7 @@ from energyshare.errors import Reason, Rejected
 from energyshare.values import AccountId, Instant, PublicKey, TerminalId
 
 
-@dataclass(frozen=True, slots=True)
-class Authenticated:
+class Authenticated(Struct, frozen=True):
     """A caller, with what its certificate says."""
 
     peer: Peer

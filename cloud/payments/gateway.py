@@ -5,15 +5,15 @@ call raises Unavailable, the payment stays open, and is asked about again.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from cloud.domain.funds import Outcome, Payment, PaymentId
 from energyshare.values import Instant, Minor
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(Struct, frozen=True):
     """How a payment stands at its gateway.
 
     `pay_url` is where a person finishes paying, `problem` what the gateway says went wrong; either may be empty. A payment that

@@ -7,9 +7,10 @@ call under its request id, a webhook, the node's start or a reconciliation bring
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from cloud import paying
 from cloud.domain.funds import Outcome, Payment, PaymentId
@@ -19,6 +20,7 @@ from cloud.pump import Run
 from cloud.store.payments import books, find_payment, open_payments
 from cloud.store.readers import Readers
 from energyshare.errors import Reason, Rejected, Unavailable
+from energyshare.records import replace
 from energyshare.values import AccountId, Instant, Money, ProviderId, RequestId
 
 T = TypeVar("T")
@@ -26,8 +28,7 @@ START = Instant(0)
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Reconciliation:
+class Reconciliation(Struct, frozen=True):
     """What comparing gateway and ledger came to: payments brought to their end, those still open, and what does not agree."""
 
     concluded: tuple[Payment, ...]

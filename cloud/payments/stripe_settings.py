@@ -1,10 +1,9 @@
 """How to reach Stripe."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class StripeSettings:
+class StripeSettings(Struct, frozen=True):
     """Keys and addresses. `pay_page` is the operator's page on which users pay with Stripe's elements."""
 
     secret_key: str

@@ -10,10 +10,10 @@ import shutil
 import sqlite3
 import tempfile
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 from alembic.script import ScriptDirectory
+from msgspec import Struct
 from sqlalchemy import insert
 
 from cloud.store import migrations
@@ -27,8 +27,7 @@ from energyshare.wire import open_signed
 OTHER_FILE = "name another file"
 
 
-@dataclass(frozen=True, slots=True)
-class Holdings:
+class Holdings(Struct, frozen=True):
     """What a database holds; `revision` is that of its tables."""
 
     revision: str

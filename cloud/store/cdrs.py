@@ -1,9 +1,9 @@
 """Charge records for an export, with all the evidence that each of them names; and the tariffs that assets have."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import and_, select
 
 from cloud.store import tables as t
@@ -15,8 +15,7 @@ from energyshare.wire import Bundle, peek
 Read = Callable[[Any], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """Which charge records: made from `since` on and before `until`; what is None or empty is not looked at."""
 
     since: Instant | None = None

@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import and_, func, select
 
 from cloud.domain.order import Disputed, Order, Timer
@@ -20,8 +20,7 @@ from energyshare.wire import peek
 Read = Callable[[Any], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class OpenDispute:
+class OpenDispute(Struct, frozen=True):
     """The disputed part of an order; `row` holds the order's columns and its sides' names."""
 
     row: Any
@@ -30,16 +29,14 @@ class OpenDispute:
     timer: Timer | None
 
 
-@dataclass(frozen=True, slots=True)
-class Proposed:
+class Proposed(Struct, frozen=True):
     """An amendment, and whether the user approved it; None while it waits for an answer."""
 
     amendment: AmendmentBody
     approved: bool | None
 
 
-@dataclass(frozen=True, slots=True)
-class Dossier:
+class Dossier(Struct, frozen=True):
     """One order: its row with its sides' names, its value, its history, and its parts opened where people ask for them."""
 
     row: Any

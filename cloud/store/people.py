@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Table, and_, func, or_, select
 
 from cloud.domain.audit import UNCHARGED, UNREAD, Audit, Charges, OrderFacts, audit
@@ -14,6 +14,7 @@ from cloud.store.chain import check_chains
 from cloud.store.readers import Readers
 from cloud.store.rows import balance_of, transfer_of
 from energyshare.bodies import CheckpointBody
+from energyshare.records import replace
 from energyshare.values import Instant, OrderId, OrderState
 
 MOVEMENTS_MAX = 20
@@ -21,8 +22,7 @@ ALWAYS = Instant(0)
 USERS, PROVIDERS = t.accounts.alias("users"), t.accounts.alias("providers")
 
 
-@dataclass(frozen=True, slots=True)
-class Movement:
+class Movement(Struct, frozen=True):
     """One line of a wallet; above zero is money in."""
 
     at: Instant
@@ -31,8 +31,7 @@ class Movement:
     order_id: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(Struct, frozen=True):
     """How much there is of what an operator watches."""
 
     orders: dict[OrderState, int]
@@ -45,8 +44,7 @@ class Counts:
     suspended_assets: int
 
 
-@dataclass(frozen=True, slots=True)
-class ExplainedScreening:
+class ExplainedScreening(Struct, frozen=True):
     """A screening as it was kept."""
 
     examined: int
@@ -78,8 +76,7 @@ def _movement(row: Any, account: LedgerAccount) -> Movement:
     return Movement(Instant(row.at), amount, row.reason, row.order_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """Which orders are listed; what is None or empty is not looked at."""
 
     state: OrderState | None = None

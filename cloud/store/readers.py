@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Engine, and_, func, select
 
 from cloud.domain.inbound import OrderKeys
@@ -16,8 +16,7 @@ from energyshare.values import OrderId, OrderState, PublicKey, TerminalId, id_te
 OUTBOX_PAGE = 500
 
 
-@dataclass(frozen=True, slots=True)
-class WaitingEnvelope:
+class WaitingEnvelope(Struct, frozen=True):
     """An envelope that its terminal has not acknowledged."""
 
     order_id: OrderId | None

@@ -1,9 +1,9 @@
 """What moved on a party's account within a period, what a provider can be paid, and which commissions differ."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import and_, case, func, or_, select
 
 from cloud.domain import ledger
@@ -18,8 +18,7 @@ Key = tuple[bytes | None, int]
 MOVED = (Flag.POSTED, Flag.POST_PENDING)
 
 
-@dataclass(frozen=True, slots=True)
-class StatementRow:
+class StatementRow(Struct, frozen=True):
     """One movement, above zero for money in, and the balance afterwards; `record` is the charge record that it belongs to."""
 
     at: Instant
@@ -31,8 +30,7 @@ class StatementRow:
     corrects: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(Struct, frozen=True):
     """A period of an account, oldest first; VAT and commission are those of the party's bills in the period."""
 
     opening_minor: int

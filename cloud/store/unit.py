@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Connection, Table, bindparam, func, literal_column, select, update
 
 from cloud.domain.checkpoint import START, next_batch
@@ -125,8 +126,7 @@ class Changes:
         self.inserts.setdefault(table.name, []).append(row)
 
 
-@dataclass(frozen=True, slots=True)
-class TerminalRow:
+class TerminalRow(Struct, frozen=True):
     """How far the conversation with a terminal itself has come."""
 
     terminal: TerminalId

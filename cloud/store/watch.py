@@ -1,9 +1,9 @@
 """What an operator watches: parties, alerts, parked messages, the record of acts; and what people mean by a name."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import and_, func, or_, select
 
 from cloud.domain.ledger import Balance, LedgerAccount, provider_account, user_account
@@ -17,8 +17,7 @@ from energyshare.values import AccountId, Instant, ProviderId
 ID_DIGITS_MIN = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Party:
+class Party(Struct, frozen=True):
     """A user or provider, with what it has running."""
 
     account_id: AccountId

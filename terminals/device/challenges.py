@@ -4,7 +4,7 @@ The rule: a nonce is valid once and for 30 seconds; at most 64 wait, and the old
 a restart no old answer fits. DESIGN 7.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from energyshare.values import Nonce
 from terminals.device.clock import MonotonicUs
@@ -15,8 +15,7 @@ BURST = 40
 PER_SECOND = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Outstanding:
+class Outstanding(Struct, frozen=True):
     """A challenge as signed, and when it was asked."""
 
     nonce: Nonce
@@ -39,8 +38,7 @@ def answered(challenges: Challenges, nonce: Nonce, now_us: MonotonicUs) -> tuple
     return rest, next(fresh, None)
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
+class Bucket(Struct, frozen=True):
     """A token bucket, in millionths of a token so that it stays exact."""
 
     micro_tokens: int

@@ -1,9 +1,10 @@
 """Who may open a device, and who may close it. Pure; each check raises the reason of DESIGN 7 that it stands for."""
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
 
 from energyshare.bodies import GrantBody, PresentationBody, ReleaseBody, Verified, VoucherBody
 from energyshare.errors import Reason, Rejected
+from energyshare.records import replace
 from energyshare.values import ClockQuality, Digest, EndCause, Instant, PublicKey, unix_s
 from terminals.device.clock import Clock
 from terminals.device.memory import Failures, Memory, Profile
@@ -12,8 +13,7 @@ from terminals.device.window import require_unused
 WRONG_PROOFS_MAX = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Presented:
+class Presented(Struct, frozen=True):
     """A voucher with its grant, both checked.
 
     `presentation` is None when the holder's signature does not hold; `challenge` is the signed question that it answers,
@@ -26,8 +26,7 @@ class Presented:
     challenge: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Released:
+class Released(Struct, frozen=True):
     """A release whose signature holds; `grant` is the owner's, None when the holder releases."""
 
     release: Verified[ReleaseBody]
@@ -35,8 +34,7 @@ class Released:
     challenge: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Closing:
+class Closing(Struct, frozen=True):
     """A voucher to be burned, with its grant, both checked, and the release that asks for it."""
 
     voucher: Verified[VoucherBody]

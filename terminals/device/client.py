@@ -5,11 +5,11 @@ believes a receipt it has checked every signature and the chain of readings. DES
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
 
 import grpc
+from msgspec import Struct
 
 from energyshare.bodies import ChallengeBody, GrantBody, OpenedVoucher, PresentationBody, ReleaseBody, Verified
 from energyshare.credentials import open_device_body, open_grant, open_presentable, require_valid_at
@@ -32,16 +32,14 @@ FetchTime = Callable[[DeviceId, Nonce], Awaitable[tuple[bytes, bytes]]]
 """Gets a signed time statement over a device's nonce from the platform, with the platform key's grant."""
 
 
-@dataclass(frozen=True, slots=True)
-class StartOutcome:
+class StartOutcome(Struct, frozen=True):
     """A checked start receipt, and the grant of the device that signed it."""
 
     start_receipt: bytes
     device_grant: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class EndOutcome:
+class EndOutcome(Struct, frozen=True):
     """A whole session, checked: every reading is there."""
 
     end_receipt: bytes
@@ -50,16 +48,14 @@ class EndOutcome:
     device_grant: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ClosedOutcome:
+class ClosedOutcome(Struct, frozen=True):
     """A checked statement that a voucher was burned, and the grant of the device that signed it."""
 
     statement: bytes
     device_grant: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """A device's checked challenge and grant."""
 
     challenge: ChallengeBody

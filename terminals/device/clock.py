@@ -4,10 +4,12 @@ The rule: it moves by its own ticking, by the battery-backed clock of its host w
 the platform key over the device's own nonce; never by times in vouchers or grants. DESIGN 7, ADR-0003.
 """
 
-from dataclasses import dataclass, replace
 from typing import NewType
 
+from msgspec import Struct
+
 from energyshare.errors import Reason, Rejected
+from energyshare.records import replace
 from energyshare.values import DAY_S, ClockQuality, Instant
 
 MonotonicUs = NewType("MonotonicUs", int)
@@ -19,8 +21,7 @@ BACK_US_MAX = WRITE_EVERY_US  # as far as an honest host clock may lie behind wh
 QUARTER_US = 900 * 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
+class Clock(Struct, frozen=True):
     """A time, how far to believe it, and the monotonic count at which it held."""
 
     time: Instant

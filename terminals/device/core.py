@@ -8,7 +8,7 @@ argument: Ed25519 is deterministic, so a decision follows from its inputs alone.
     a session ends by release of its holder or owner; an outlet's also by itself at the seconds cap, a worker's never does
 """
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
 
 from energyshare.bodies import (
     ChallengeBody,
@@ -21,6 +21,7 @@ from energyshare.bodies import (
     Verified,
 )
 from energyshare.errors import Reason, Rejected
+from energyshare.records import replace
 from energyshare.values import DeviceState, EndCause, EnergyWh, Kind, Nonce, Number, PublicKey
 from terminals.device.checks import (
     Closing,
@@ -57,20 +58,17 @@ CHANGES_AT_ONCE = 20
 CHANGE_EVERY_US = 30 * 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(Struct, frozen=True):
     """Let the hardware supply, at most so much more."""
 
     limit_wh: EnergyWh
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(Struct, frozen=True):
     """Stop the supply."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """The new memory, what was signed, what the hardware does, and the answer.
 
     That is a receipt, the statement that a voucher was burned, or a refusal.

@@ -5,14 +5,15 @@ disk before it is shown, and a restart goes on from there.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
+from msgspec import Struct
 
 from energyshare.errors import Corrupt
 from energyshare.home import write_atomically
+from energyshare.records import replace
 from energyshare.values import EnergyWh, Kind, Percent, PowerW
 from terminals.device.clock import MonotonicUs
 from terminals.device.memory import Meter
@@ -38,16 +39,14 @@ class Hardware(Protocol):
         """Read the meter."""
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(Struct, frozen=True):
     """What outlives a restart, in watt-microseconds: all that ever flowed, and what a battery still holds."""
 
     flowed: int
     charge: int
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(Struct, frozen=True):
     """A supply at one moment: it goes on at `power_w` until `stop` is reached, and is closed when the two totals meet."""
 
     flowed: int

@@ -6,7 +6,8 @@ is durable. DESIGN 7.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from energyshare.bodies import GrantBody, PresentationBody, ReleaseBody, TimeStatementBody, Verified
 from energyshare.credentials import open_grant, open_presentable
@@ -28,8 +29,7 @@ LOG = logging.getLogger("energyshare.device")
 TICK_US_MAX = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(Struct, frozen=True):
     """What a device is made of; `grant` is its own, signed by the platform root."""
 
     profile: Profile

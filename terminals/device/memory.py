@@ -1,8 +1,9 @@
 """What a device remembers, as values; `memory_file` keeps it, `core` decides on it."""
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
 
 from energyshare.bodies import VoucherBody
+from energyshare.records import replace
 from energyshare.values import (
     ClockQuality,
     DeviceId,
@@ -22,8 +23,7 @@ from terminals.device.clock import Clock, MonotonicUs, revived, ticked
 from terminals.device.window import EMPTY, Window
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(Struct, frozen=True):
     """Which device this is, whose, and of what kind."""
 
     device_id: DeviceId
@@ -31,8 +31,7 @@ class Profile:
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True)
-class Meter:
+class Meter(Struct, frozen=True):
     """What the hardware shows: a register that never falls, and the power that flows now (0 when none does)."""
 
     register_wh: EnergyWh
@@ -41,8 +40,7 @@ class Meter:
     soh_pct: Percent | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(Struct, frozen=True):
     """An open session.
 
     `number` is its start receipt's; `cut_off` says that a cap stopped the supply for good, `supplying` what the last
@@ -62,8 +60,7 @@ class Session:
     cut_off: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Failures:
+class Failures(Struct, frozen=True):
     """How often a voucher was presented without its holder's proof; kept until the voucher ends."""
 
     voucher_hash: Digest
@@ -71,8 +68,7 @@ class Failures:
     not_after_unix_s: UnixS
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(Struct, frozen=True):
     """All that must outlive a power cut. `register_wh` is the highest that was ever signed."""
 
     epoch: Epoch
@@ -84,8 +80,7 @@ class Memory:
     session: Session | None
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """A session that is over, for one who asks again."""
 
     holder_key: PublicKey

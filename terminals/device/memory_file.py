@@ -8,11 +8,11 @@ never mended here: it raises Corrupt, and only a reset, which changes the epoch,
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from energyshare.bodies import EndReceiptBody, ReadingBody, SerialClosedBody, StartReceiptBody
 from energyshare.errors import Corrupt, Unavailable
@@ -59,8 +59,7 @@ CLOSED = "SELECT statement FROM closed WHERE order_id = ? AND serial = ?"
 CLOSED_PAGE = "SELECT statement FROM closed WHERE number > ? AND order_id = coalesce(?, order_id) ORDER BY number LIMIT ?"
 
 
-@dataclass(frozen=True, slots=True)
-class SessionEvidence:
+class SessionEvidence(Struct, frozen=True):
     """What a device signed about one session; `end_receipt` is None while it is open."""
 
     order_id: OrderId

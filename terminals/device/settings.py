@@ -4,14 +4,15 @@
 memory does not have, and the device refuses to start until a reset has gone through. ADR-0003.
 """
 
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
+from msgspec import Struct
 
 from energyshare.errors import Corrupt
 from energyshare.home import write_atomically
+from energyshare.records import replace
 from energyshare.values import EnergyWh, Epoch, Kind, Percent, PowerW
 
 SETTINGS = "device.json"
@@ -27,8 +28,7 @@ MemoryNumber = Annotated[Epoch, msgspec.Meta(ge=1, le=2**32 - 1)]
 Charge = Annotated[Percent, msgspec.Meta(ge=0, le=100)]
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """What equipment a device has: capacity, state of charge and state of health are a battery's; a worker has none."""
 
     kind: Kind

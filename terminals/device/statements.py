@@ -5,8 +5,9 @@ later. Times and durations come in as a Moment. DESIGN 4, steps 7, 9, 10.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
 
 from energyshare.bodies import (
     Body,
@@ -17,6 +18,7 @@ from energyshare.bodies import (
     Verified,
     VoucherBody,
 )
+from energyshare.records import replace
 from energyshare.values import DAY_S, ClockQuality, Digest, DurationS, EndCause, Instant, Number
 from terminals.device.checks import Presented
 from terminals.device.clock import quarter_of
@@ -27,8 +29,7 @@ ELAPSED_S_MAX = 366 * DAY_S  # what the contract can say
 Sealer = Callable[[Body], Verified[Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(Struct, frozen=True):
     """When something of a session is stated: time, its quality, whole seconds since the start, and what the meter shows."""
 
     time: Instant

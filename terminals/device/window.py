@@ -5,7 +5,7 @@ would not fit, the lowest of them becomes the floor. So an unused serial below a
 and no used serial is ever taken again. DESIGN 7.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from energyshare.errors import Reason, Rejected
 from energyshare.values import Serial, UnixS
@@ -13,8 +13,7 @@ from energyshare.values import Serial, UnixS
 USED_SERIALS_MAX = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Struct, frozen=True):
     """The serials that were used: the highest ones in rising order, and the floor below which all count as used."""
 
     floor: Serial

@@ -4,8 +4,9 @@ An asset's and a device's id follow from the provider and the name, so nobody co
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from energyshare.bodies import Asset
 from energyshare.signing import Label, digest
@@ -17,8 +18,7 @@ from terminals.provider.fleet import fleet_entries
 from terminals.provider.rules import Rules
 
 
-@dataclass(frozen=True, slots=True)
-class Catalog:
+class Catalog(Struct, frozen=True):
     """All assets by id, tariffs by hash, where devices can be reached, what workers serve, and when what may be offered."""
 
     assets: Mapping[AssetId, Asset]
@@ -29,8 +29,7 @@ class Catalog:
     limits: Limits = Limits()
 
 
-@dataclass(frozen=True, slots=True)
-class Assembled:
+class Assembled(Struct, frozen=True):
     """All that can be used of a configuration, in its order, and all that can't."""
 
     tariffs: Mapping[str, bytes]

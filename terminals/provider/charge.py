@@ -5,11 +5,11 @@ was charged or looked at, and counts from there on.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import msgspec
 
 from energyshare.bodies import Asset, EndReceiptBody
+from energyshare.records import replace
 from energyshare.values import Percent
 from terminals.journal import Journal
 from terminals.provider.catalog import Catalog

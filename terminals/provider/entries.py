@@ -1,12 +1,14 @@
 """The entries of a configuration's sites as assets, each by itself, so that all that is wrong can be told at once."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
 
 from energyshare.bodies import Asset
 from energyshare.config import ConfigError
 from energyshare.rating import zone_of
+from energyshare.records import replace
 from energyshare.signing import Label, derive_id, digest
 from energyshare.tariff import TariffError
 from energyshare.values import (
@@ -49,16 +51,14 @@ class Unusable(ConfigError):
         self.problem = problem
 
 
-@dataclass(frozen=True, slots=True)
-class Worker:
+class Worker(Struct, frozen=True):
     """Where a worker's enrolled device identity lies, and the HOST:PORT at which its customers' terminals reach it."""
 
     home: Path
     listen: str
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """An asset and what belongs to it; `where` is its field in the configuration."""
 
     where: str
@@ -68,8 +68,7 @@ class Entry:
     worker: Worker | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """What every entry is read with: the configuration's file, its provider and currency, and its tariffs by name.
 
     A tariff is None when its file can't be used; what names it is then left out without another word.

@@ -5,8 +5,9 @@ twice. A window past midnight belongs to the day on which it begins.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
+
+from msgspec import Struct
 
 from energyshare.rating import zone_of
 from energyshare.session import local_time
@@ -15,8 +16,7 @@ from energyshare.values import Instant
 from terminals.provider.config import Closed, Hours
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Struct, frozen=True):
     """Open from one minute of the local day to another, that one excluded; weekdays are 0 for Monday to 6."""
 
     weekdays: frozenset[int]
@@ -24,8 +24,7 @@ class Window:
     end_minute: int
 
 
-@dataclass(frozen=True, slots=True)
-class Closure:
+class Closure(Struct, frozen=True):
     """Closed from one local day to another, both included, and why."""
 
     first: date

@@ -5,10 +5,10 @@ REMOVED.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 
 from energyshare.bodies import Asset
 from energyshare.messages import Inventory
+from energyshare.records import replace
 from energyshare.values import AssetState, Number
 from energyshare.wire import decode, encode
 from terminals.journal import Journal

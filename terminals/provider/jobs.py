@@ -7,7 +7,8 @@ The cloud checks the same by the same functions (`energyshare.charging`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
 
 from energyshare.bodies import (
     AmendmentAnswerBody,
@@ -20,6 +21,7 @@ from energyshare.bodies import (
 from energyshare.charging import added, extra_hold, is_within, service_charge
 from energyshare.errors import Reason, Rejected
 from energyshare.messages import Amendment, SettlementRequest
+from energyshare.records import replace
 from energyshare.values import MINOR_MAX, DurationS, Instant, Kind, Minor, Number, OrderId, PartKind, PublicKey
 from energyshare.wire import Malformed, open_signed, peek, seal
 from terminals.journal import Journal
@@ -36,8 +38,7 @@ from terminals.provider.documents import (
 OPEN = ("AUTHORIZED", "ACTIVE", "ENDING", "DISPUTED")
 
 
-@dataclass(frozen=True, slots=True)
-class Agreed:
+class Agreed(Struct, frozen=True):
     """What a service may be settled for at most: the offer's quote and the amendments that were approved."""
 
     offer: OfferBody

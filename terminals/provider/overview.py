@@ -4,8 +4,9 @@ Everything is read from the journal, also while the daemon writes in it.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from energyshare.bodies import Asset, ChargeRecordBody
 from energyshare.values import Currency, Instant, OrderId, PartKind, id_text
@@ -22,8 +23,7 @@ RECENT = 12
 """Orders, the newest first, whose events a screen shows."""
 
 
-@dataclass(frozen=True, slots=True)
-class OrderView:
+class OrderView(Struct, frozen=True):
     """An order as its provider sees it; `amounts` are minor units under their names."""
 
     order_id: OrderId
@@ -38,8 +38,7 @@ class OrderView:
     history: tuple[Entry, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Desk:
+class Desk(Struct, frozen=True):
     """A provider as it stands: what there is, what is under way, what came in today, what waits for the cloud."""
 
     name: str

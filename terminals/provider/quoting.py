@@ -1,6 +1,6 @@
 """What is offered for a demand: pure functions of asset, tariff, rules and notice."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from energyshare.bodies import Asset, OfferBody, ServiceItem
 from energyshare.bound import price_bound
@@ -33,8 +33,7 @@ SERVICE_ENERGY_WH = EnergyWh(1)  # the least that a voucher can carry
 NO_LIMITS = Limits()
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """A demand as its notice put it."""
 
     order_id: OrderId
@@ -42,8 +41,7 @@ class Asked:
     offers_until: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class Quoted:
+class Quoted(Struct, frozen=True):
     """What an asset would give for a demand."""
 
     energy_wh_max: EnergyWh

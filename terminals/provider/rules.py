@@ -4,7 +4,8 @@ A demand counts by when it needs the start, or by now when that has passed.
 """
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from energyshare.bodies import Asset
 from energyshare.messages import Demand
@@ -15,8 +16,7 @@ from terminals.provider.hours import Closure, Window, closure_at, is_open
 REASON_CHARACTERS_MAX = 64  # as the contract has it
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """When an asset may be offered; `out_of_service` and `decline` are the reasons given, empty for none of its own."""
 
     hours: tuple[Window, ...] = ()

@@ -1,11 +1,11 @@
 """The assets as they are now: as configured, with what their devices signed since and what a person took out of service."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 
 from energyshare.bodies import Asset, EndReceiptBody
 from energyshare.errors import Reason, Rejected
 from energyshare.places import place_name
+from energyshare.records import replace
 from energyshare.values import AssetId, AssetState, DeviceId, Kind
 from terminals.journal import Journal
 from terminals.provider.catalog import Catalog

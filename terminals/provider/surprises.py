@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import ip_address
 from typing import Literal
+
+from msgspec import Struct
 
 from energyshare.bound import price_bound
 from energyshare.errors import Corrupt
@@ -30,8 +31,7 @@ FAR_M = 500_000
 FAR_ZONE_HOURS = 3.5  # the widest zone, China's, is 3 hours off at its western end
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """Something found in a configuration: at which field, or line of another file, and under which UPPER_SNAKE code."""
 
     severity: Literal["error", "warning"]
@@ -40,8 +40,7 @@ class Finding:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(Struct, frozen=True):
     """What is looked at; tariffs by their place in the configuration."""
 
     config: ProviderConfig

@@ -7,13 +7,13 @@ Source: OCPI 2.2.1-bugfixes, mod_tariffs and transport_and_format, response form
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
 
 import click
 import msgspec
+from msgspec import Struct
 from rich.markup import escape
 
 from energyshare.errors import EnergyShareError
@@ -41,8 +41,7 @@ class Unimportable(EnergyShareError):
         self.hint = hint
 
 
-@dataclass(frozen=True, slots=True)
-class Imported:
+class Imported(Struct, frozen=True):
     """A tariff as it will be written: exactly the numbers that came."""
 
     name: str

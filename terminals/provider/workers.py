@@ -7,7 +7,8 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from energyshare.credentials import open_grant
 from energyshare.home import WrongHome
@@ -24,8 +25,7 @@ STOP_WITHIN_S = 1
 EVERYWHERE = ("0.0.0.0", "[::]")  # noqa: S104 - compared with, never listened on by ourselves
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(Struct, frozen=True):
     """A worker that is served, where, and what ends it."""
 
     worker: Worker

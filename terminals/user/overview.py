@@ -4,8 +4,9 @@ Everything is read from the journal. Nothing is asked of the cloud, so it is as 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from energyshare.bodies import OfferBody
 from energyshare.places import place_name
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from terminals.user.terminal import UserTerminal
 
 
-@dataclass(frozen=True, slots=True)
-class OrderView:
+class OrderView(Struct, frozen=True):
     """An order as it stands; `amounts` are minor units under their names."""
 
     order_id: OrderId

@@ -1,6 +1,6 @@
 """How far a running order is within what was agreed: energy, time and cost, each against its most."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from energyshare.charging import Evidence
 from energyshare.values import Currency, Instant, Kind
@@ -10,8 +10,7 @@ from terminals.user.seen import Seen
 from terminals.user.services import Agreed, so_far
 
 
-@dataclass(frozen=True, slots=True)
-class Gauge:
+class Gauge(Struct, frozen=True):
     """How much of what is allowed is used, and how it is written; `part` and `whole` in one unit."""
 
     name: str

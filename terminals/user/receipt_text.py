@@ -1,8 +1,9 @@
 """A receipt in words: its lines, sums and history as text and page show them, and the text itself."""
 
-from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+
+from msgspec import Struct
 
 from energyshare.bodies import BillLine, ChargeRecordBody
 from energyshare.values import Currency, Dimension, Kind, currency_exponent, id_text
@@ -20,8 +21,7 @@ THINGS = {
 """What a line of a bill is called, its unit, and how many of the smallest one it has."""
 
 
-@dataclass(frozen=True, slots=True)
-class LineText:
+class LineText(Struct, frozen=True):
     """A line of a bill as it is written: what, how much of it, at which price, its VAT, its amount without VAT."""
 
     what: str

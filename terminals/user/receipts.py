@@ -5,9 +5,10 @@ or maximum price, or the provider, changed the sum, the rates of VAT share the t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from energyshare.bodies import BillLine, ChargeRecordBody, EndRefusalBody, OfferBody, RulingBody
 from energyshare.errors import EnergyShareError, Reason, Rejected
@@ -29,16 +30,14 @@ if TYPE_CHECKING:
     from terminals.user.terminal import UserTerminal
 
 
-@dataclass(frozen=True, slots=True)
-class Bill:
+class Bill(Struct, frozen=True):
     """One charge record, and the hash by which others name it."""
 
     digest: Digest
     record: ChargeRecordBody
 
 
-@dataclass(frozen=True, slots=True)
-class Vat:
+class Vat(Struct, frozen=True):
     """What of a bill bears one rate of VAT, percent; minor units."""
 
     rate: str
@@ -46,8 +45,7 @@ class Vat:
     vat_minor: int
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(Struct, frozen=True):
     """All that a receipt says. `bills` are the original and its corrections, the last one counts."""
 
     order_id: OrderId

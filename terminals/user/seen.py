@@ -1,7 +1,8 @@
 """All that a user's journal holds of one order, read at once: its document, its signed parts, its history."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from energyshare.bodies import ChargeRecordBody, OfferBody, StartReceiptBody
 from energyshare.values import Currency, Instant, OrderId, PartKind
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from terminals.user.terminal import UserTerminal
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """What is known of an order at a moment.
 
     `offers` are those that stand, `agreed` follows from the selected one, `bills` are the original and its corrections.

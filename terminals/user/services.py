@@ -6,8 +6,9 @@ Source: ADR-0006.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Self
+
+from msgspec import Struct
 
 from energyshare.bodies import AmendmentBody, OfferBody, ServiceItem, SettlementRequestBody
 from energyshare.bound import price_bound
@@ -17,8 +18,7 @@ from energyshare.tariff import tariff_of
 from energyshare.values import Instant, Kind, Minor
 
 
-@dataclass(frozen=True, slots=True)
-class Agreed:
+class Agreed(Struct, frozen=True):
     """What a service may come to: items and seconds; an item may stand in it more than once."""
 
     offer: OfferBody
@@ -35,8 +35,7 @@ class Agreed:
         return price_bound(tariff_of(self.offer.tariff), self.offer.energy_wh_max, self.duration_s, self.items)
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceSoFar:
+class ServiceSoFar(Struct, frozen=True):
     """A service under way: how long it has taken, and what it costs if it is done now with all that was agreed."""
 
     elapsed_s: int

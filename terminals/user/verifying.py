@@ -1,13 +1,13 @@
 """energyshare: evidence as a file, and the check of one by anybody. `verify`."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from energyshare.errors import Corrupt, EnergyShareError, Rejected
+from energyshare.records import replace
 from energyshare.values import PublicKey, id_text
 from terminals.units import plain
 from terminals.user import pages

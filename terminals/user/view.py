@@ -1,7 +1,8 @@
 """What a user's home tells without anybody else: its orders, their offers, and what they cost so far."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from energyshare.bodies import OfferBody
 from energyshare.charging import Evidence
@@ -14,8 +15,7 @@ from terminals.user.services import ServiceSoFar, so_far
 from terminals.user.work import agreed_so_far, start_time
 
 
-@dataclass(frozen=True, slots=True)
-class Maximum:
+class Maximum(Struct, frozen=True):
     """The most that an offer can cost; the deposit comes back unless something is lost or damaged."""
 
     charge: Money

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -49,7 +49,7 @@ class Wallet:
     async def fetch_time(self, device: DeviceId, nonce: Nonce) -> tuple[bytes, bytes]:
         """Have the platform sign the time over a device's nonce."""
         asked = account_pb2.StateTimeRequest(device_id=device, nonce=nonce)
-        async with account_service(self._terminal.identity) as stub:
+        async with self._service() as stub:
             answer = await answer_of(stub.StateTime(asked, timeout=CALL_WITHIN_S))
         return answer.time_statement, answer.grant
 
@@ -58,7 +58,7 @@ class Wallet:
         """Give an amount's request id, the one before when its answer never came; any answer, a refusal too, ends it."""
         await self._terminal.renew_if_needed()
         request = self._request(kind, amount)
-        async with account_service(self._terminal.identity) as stub:
+        async with self._service() as stub:
             try:
                 yield stub, request
             except Rejected:
@@ -76,3 +76,6 @@ class Wallet:
     def _forget(self, kind: str, amount: Minor) -> None:
         with self._journal.transaction():
             self._journal.drop_document(kind, str(amount).encode())
+
+    def _service(self) -> AbstractAsyncContextManager[account_pb2_grpc.AccountServiceStub]:
+        return account_service(self._terminal.identity)

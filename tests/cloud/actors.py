@@ -8,12 +8,13 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
+from msgspec import Struct
 from sqlalchemy import Engine, select
 
 from cloud import commands, paying
@@ -34,6 +35,7 @@ from energyshare.bodies import Asset, GrantBody, Verified
 from energyshare.errors import Rejected
 from energyshare.messages import Inventory, Message, RejectedMessage
 from energyshare.places import place_name
+from energyshare.records import replace
 from energyshare.signing import Label, SigningKey, derive_id, digest
 from energyshare.values import (
     AccountId,
@@ -105,8 +107,7 @@ TARIFFS = {digest(Label.TARIFF, body): body for body in (OUTLET_TARIFF, BATTERY_
 TARIFF_HASHES = {body: hashed for hashed, body in TARIFFS.items()}
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """A terminal or device as it was enrolled."""
 
     name: str
@@ -168,8 +169,7 @@ def asset_of(roster: Roster, device: str, **changes: Any) -> Asset:
     return replace(asset, **changes)
 
 
-@dataclass(frozen=True)
-class Mark:
+class Mark(Struct, frozen=True):
     """Everything as it was at a moment of a test."""
 
     database: sqlite3.Connection

@@ -1,6 +1,6 @@
 """What is said of extra work, claims, settlements and disputes in one order."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -34,6 +34,7 @@ from energyshare.messages import (
     SettlementRefused,
     SettlementRequest,
 )
+from energyshare.records import replace
 from energyshare.session import service_bill
 from energyshare.signing import SigningKey
 from energyshare.tariff import tariff_of

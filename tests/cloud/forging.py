@@ -1,13 +1,13 @@
 """What cheats sign: a cloud that signs any record over any parts, and parts that user, provider or device signed otherwise."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 from energyshare.bodies import Body, EndConfirmationBody, Part, SelectionBody, SilenceDecisionBody, Verified
 from energyshare.bundle import BODIES, SEVERAL
 from energyshare.opening import OPENED
+from energyshare.records import replace
 from energyshare.signing import Label, SigningKey, digest
 from energyshare.values import Currency, PartKind, Role
 from energyshare.wire import Bundle, open_signed, peek, seal

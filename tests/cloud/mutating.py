@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -10,6 +10,7 @@ from energyshare.bodies import Body, GrantBody, Part, Verified
 from energyshare.bundle import SIGNERS, Signer, in_order
 from energyshare.errors import Rejected
 from energyshare.opening import OPENED, Keys
+from energyshare.records import replace
 from energyshare.signing import SigningKey
 from energyshare.values import PartKind, PublicKey, Role
 from energyshare.wire import Bundle, encode, peek, seal
@@ -19,7 +20,12 @@ from tests.cloud.told import recorded
 NAMES = ("ann", "ben", "sun", "moon", "sun-outlet", "sun-battery", "sun-worker", "sun-free", "another platform")
 HANDS = (PLATFORM, ROOT, STRANGER_ROOT, *map(key, NAMES))
 """All who may try to sign something."""
-SIGNED = {**OPENED, PartKind.ISSUER_GRANT: GrantBody, PartKind.DEVICE_GRANT: GrantBody, PartKind.PLATFORM_GRANT: GrantBody}
+SIGNED: dict[PartKind, type[Any]] = {
+    **OPENED,
+    PartKind.ISSUER_GRANT: GrantBody,
+    PartKind.DEVICE_GRANT: GrantBody,
+    PartKind.PLATFORM_GRANT: GrantBody,
+}
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,7 @@ def sealed(body: Body, hand: SigningKey) -> Verified[Any]:
 
 def changed(body: Any, chance: random.Random) -> Any:
     """A body with one field that says something else."""
-    name = chance.choice([field.name for field in fields(body)])
+    name = chance.choice(body.__struct_fields__)
     return replace(body, **{name: otherwise(getattr(body, name), chance)})
 
 

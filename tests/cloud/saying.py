@@ -1,6 +1,6 @@
 """What user, provider and device would sign in one order, with room to alter any of it."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from cloud.processor import Outcome
@@ -32,6 +32,7 @@ from energyshare.messages import (
     Started,
     Voucher,
 )
+from energyshare.records import replace
 from energyshare.session import service_bill
 from energyshare.signing import SigningKey
 from energyshare.tariff import tariff_of

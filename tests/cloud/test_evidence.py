@@ -4,7 +4,6 @@ Orders run through the processor, and what the cloud kept of them makes the bund
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -12,6 +11,7 @@ from energyshare.bodies import Part
 from energyshare.bundle import read_bundle, write_bundle
 from energyshare.errors import Rejected
 from energyshare.evidence import code_of, verify_bundle, verify_file
+from energyshare.records import replace
 from energyshare.signing import Label, digest
 from energyshare.values import ChargeBasis, OrderId, PartKind
 from energyshare.wire import Bundle, encode, take_apart

@@ -1,13 +1,13 @@
 """What may not be claimed, ruled or corrected: deposits, refused and disputed amounts, and bills that replace others."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from energyshare.bodies import ChargeRecordBody, NotReturnedBody, Part, RulingBody, SilenceDecisionBody
 from energyshare.evidence import verify_bundle
+from energyshare.records import replace
 from energyshare.values import ChargeBasis, Digest, DurationS, EnergyWh, Instant, Kind, Minor, OrderId, PartKind, later
 from energyshare.wire import Bundle, peek, seal
 from tests.cloud import tales

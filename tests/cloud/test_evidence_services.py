@@ -1,12 +1,12 @@
 """What may not be billed of a service: more than quote and approved extra work, or than the user let pass."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
 from energyshare.bodies import AmendmentAnswerBody, AmendmentBody, Part, SettlementRequestBody, SilenceDecisionBody, Verified
 from energyshare.charging import service_charge
+from energyshare.records import replace
 from energyshare.values import ChargeBasis, Digest, DurationS, Kind, Minor, Number, OrderId, PartKind, later
 from energyshare.wire import Bundle, peek, seal
 from tests.cloud import tales

@@ -4,12 +4,12 @@ Each row is one cheat. The platform names in its record whatever parts it likes 
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
 from energyshare.bodies import EndReceiptBody, Part, ReadingBody, SilenceDecisionBody, StartReceiptBody
 from energyshare.evidence import verify_bundle
+from energyshare.records import replace
 from energyshare.values import (
     ChargeBasis,
     Currency,

@@ -1,6 +1,6 @@
 """The ledger's laws over random histories, and the audit that finds any one row that was touched."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from cloud.domain import ledger
 from cloud.domain.audit import Audit, Charges, OrderFacts, audit
 from cloud.domain.ledger import Amounts, Balance, Flag, LedgerAccount, Shares, Transfer, TransferId
 from energyshare.errors import Reason, Rejected
+from energyshare.records import replace
 from energyshare.values import MINOR_MAX, AccountId, Minor, OrderId, OrderState, ProviderId, id_text
 from tests.cloud.actors import T0
 

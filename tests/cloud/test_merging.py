@@ -2,8 +2,9 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +15,7 @@ from cloud.domain.ledger import Balance
 from cloud.store import tables as t
 from energyshare.bodies import EndReceiptBody, GrantBody, OfferBody, Part, SelectionBody, StartReceiptBody, VoucherBody
 from energyshare.messages import Snapshot, SnapshotOrder
+from energyshare.records import replace
 from energyshare.signing import SigningKey
 from energyshare.values import Instant, OrderState, PartKind, TerminalId
 from energyshare.wire import peek, seal
@@ -23,7 +25,7 @@ from tests.cloud.story import Story
 
 K = PartKind
 STEPS = ("demanded", "offered", "selected", "authorized", "active", "read", "ending", "settled")
-BODIES = {
+BODIES: dict[PartKind, type[Any]] = {
     K.OFFER: OfferBody,
     K.SELECTION: SelectionBody,
     K.VOUCHER: VoucherBody,

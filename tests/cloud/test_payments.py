@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from cloud.processor import Command
 from cloud.store import people
 from energyshare.config import ConfigError
 from energyshare.errors import Reason, Rejected, Unavailable
+from energyshare.records import replace
 from energyshare.v1 import operator_pb2 as pb
 from energyshare.values import AccountId, Currency, Instant, Minor, Money, OrderId, OrderState, ProviderId
 from tests.cloud.actors import CNY, ROOT, T0, Cloud, refusals

@@ -1,7 +1,6 @@
 """Every way to be refused, by its reason; what is refused changes nothing but the numbers."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from cloud.processor import Outcome
 from energyshare.errors import WORDS, Reason, hint_of, sentence
 from energyshare.messages import Inventory, Message, NotSelected, Offer, Withdrawn
+from energyshare.records import replace
 from energyshare.signing import Label, digest
 from energyshare.values import (
     AssetId,

@@ -1,7 +1,6 @@
 """Screening: who is asked, who is left out and why, and that no asset within the radius is missed."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from math import asin, atan2, cos, degrees, radians, sin
 from typing import Any
 
@@ -15,6 +14,7 @@ from cloud.store.cells import cells_of, disk
 from energyshare.bodies import ServiceItem
 from energyshare.messages import Demand
 from energyshare.places import EARTH_RADIUS_M, distance_m
+from energyshare.records import replace
 from energyshare.values import (
     AssetId,
     AssetState,

@@ -1,7 +1,7 @@
 """The table of silence: what each wait means when it runs out, to the second, and which setting moves it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from cloud.domain.order import Wait
 from cloud.domain.settings import Settings
 from energyshare.bodies import SilenceDecisionBody
 from energyshare.messages import Message
+from energyshare.records import replace
 from energyshare.values import ChargeBasis, Instant, OrderState, PartKind, later
 from energyshare.wire import open_signed
 from tests.cloud.actors import PLATFORM, Cloud

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from msgspec import Struct
 from sqlalchemy import select
 
 from cloud.store import tables as t
@@ -14,6 +14,7 @@ from energyshare.bodies import Body, ChargeRecordBody, Part, PartHash, Verified
 from energyshare.bundle import BODIES, SEVERAL, in_order
 from energyshare.errors import Rejected
 from energyshare.evidence import code_of, verify_bundle
+from energyshare.records import replace
 from energyshare.values import Digest, OrderId, PartKind, PublicKey, Role
 from energyshare.wire import Bundle, digest_of, peek, seal
 from tests.cloud.actors import PLATFORM, ROOT, Cloud, grant, reopened
@@ -25,8 +26,7 @@ BodyT = TypeVar("BodyT", bound=Body)
 Retold = Mapping[PartKind, Verified[Any] | None]
 
 
-@dataclass(frozen=True)
-class Told:
+class Told(Struct, frozen=True):
     """A settled order: its story, and the evidence that is kept of it."""
 
     story: Story

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -19,6 +18,7 @@ from click.testing import CliRunner
 from energyshare.errors import Reason, Rejected, Unavailable
 from energyshare.home import open_home
 from energyshare.program import Program
+from energyshare.records import replace
 from energyshare.values import Currency, EnergyWh, Epoch, Instant, Kind, Percent, PowerW, Serial, UnixS
 from terminals import identity
 from terminals.device.cli import program

@@ -1,12 +1,12 @@
 """Burning over real gRPC, and what a terminal checks before it asks and before it believes."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from energyshare.bodies import OpenedVoucher, SerialClosedBody
 from energyshare.credentials import open_grant, open_presentable, open_serial_closed
+from energyshare.records import replace
 from energyshare.signing import SigningKey
 from energyshare.values import DeviceId, Epoch, Instant, Number, OrderId, Role, Serial
 from energyshare.wire import decode_presentable, peek, seal

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,10 +10,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from msgspec import Struct
 
 from energyshare.bodies import GrantBody, ReleaseBody, SerialClosedBody, StartReceiptBody, VoucherBody
 from energyshare.credentials import open_grant, open_serial_closed
 from energyshare.errors import Rejected
+from energyshare.records import replace
 from energyshare.signing import SigningKey
 from energyshare.values import DeviceId, DurationS, Epoch, Instant, Kind, Nonce, Number, OrderId, Role, Serial, SubjectId, UnixS
 from energyshare.wire import peek, seal
@@ -247,8 +248,7 @@ FRESH = fresh_memory(Epoch(1), Instant(T0 * 1_000_000))
 USED = replace(FRESH, window=Window(Serial(0), (VOUCHER.serial,)))
 
 
-@dataclass(frozen=True)
-class Burning:
+class Burning(Struct, frozen=True):
     """What a burning is decided on."""
 
     grant: bytes = ISSUER_GRANT

@@ -6,13 +6,13 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from energyshare.bodies import ChallengeBody, EndReceiptBody, SerialClosedBody, StartReceiptBody
 from energyshare.errors import Corrupt, Unavailable
+from energyshare.records import replace
 from energyshare.values import DurationS, EnergyWh, Epoch, Instant, Kind, Number, Percent, PowerW, unix_s
 from energyshare.wire import peek
 from terminals.device.hardware import MeterFile, Totals

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -12,6 +11,7 @@ import pytest
 from energyshare.bodies import EndReceiptBody, TimeStatementBody
 from energyshare.credentials import open_grant
 from energyshare.errors import Corrupt, EnergyShareError, Reason, Rejected, Unavailable
+from energyshare.records import replace
 from energyshare.rpc_errors import error_of, refusing
 from energyshare.signing import SigningKey
 from energyshare.v1 import device_pb2

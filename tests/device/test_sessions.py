@@ -1,7 +1,6 @@
 """Sessions from start to end receipt, and every way to be refused. The whole machine, with a clock that is told."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from energyshare.bodies import (
 )
 from energyshare.credentials import open_end_receipt, open_grant, open_readings, open_start_receipt
 from energyshare.errors import Rejected
+from energyshare.records import replace
 from energyshare.signing import SigningKey
 from energyshare.values import (
     DeviceId,

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from energyshare.bodies import EndReceiptBody, ReadingBody, StartReceiptBody
 from energyshare.errors import Corrupt, EnergyShareError, Unavailable
 from energyshare.home import WrongHome, lock_home
+from energyshare.records import replace
 from energyshare.signing import SigningKey
 from energyshare.values import DurationS, EndCause, EnergyWh, Instant, Kind, Number
 from energyshare.wire import peek

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from energyshare.bodies import (
     VoucherBody,
 )
 from energyshare.errors import Rejected
+from energyshare.records import replace
 from energyshare.signing import SigningKey
 from energyshare.values import (
     DeviceId,
