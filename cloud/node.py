@@ -1,4 +1,4 @@
-"""A cloud node: store, processor thread, and the gateways on one event loop."""
+"""A cloud node: store, processor, and the gateways on one event loop."""
 
 import asyncio
 import contextlib
@@ -154,7 +154,7 @@ class Node:
             finally:
                 streams.close_all()
                 await asyncio.gather(*(server.stop(1.0) for server in servers))
-                await loop_thread(pump.stop)
+                pump.stop()
                 pool.shutdown()
                 engine.dispose()
 

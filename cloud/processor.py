@@ -2,8 +2,9 @@
 
 `process(batch, now)` takes what has arrived, loads all that it names in a few set-wise reads, lets pure functions decide on
 those values, writes all changes in a few set-wise writes and commits once; only its outcome is acknowledged and published.
-It knows no thread and no clock: a thread drives it (cloud.node), and so does a test. A message that makes our own code fail is
-parked and answered, so that it harms no other; a batch that fails in saving is halved until such a message stands alone.
+It knows no thread and no clock: the event loop drives it (cloud.pump), and so does a test. A message that makes our own code
+fail is parked and answered, so that it harms no other; a batch that fails in saving is halved until such a message stands
+alone.
 """
 
 import logging

@@ -1,12 +1,13 @@
-"""The processor's own thread: takes what has arrived, never waiting for more, and hands outcomes back to the event loop.
+"""The processor's turns on the event loop: each takes what has arrived, never waiting for more, and publishes its outcome.
 
-Acknowledgements only let the outbox forget, so they cause no batch of their own: they ride on the next, or on the next period.
+A thread of its own gives the processor nothing: it and the loop need the same interpreter lock, which SQLite's driver gives up
+at every statement, and handing it to and fro cost a third of the node's processor time. Acknowledgements only let the outbox
+forget, so they cause no batch of their own: they ride on the next, or on the next period.
 """
 
 import asyncio
 import gc
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -33,7 +34,7 @@ def system_now() -> Instant:
 
 
 class Pump:
-    """Feeds the processor. `submit` and `call` are for the event loop's thread."""
+    """Feeds the processor; all of it is for the event loop's thread."""
 
     def __init__(
         self, processor: Processor, publish: Callable[[Outcome], None], *, timer_grace_s: int, fail: Callable[[], None]
@@ -44,25 +45,26 @@ class Pump:
         self._loop = asyncio.get_running_loop()
         self._items: deque[Item] = deque()
         self._acknowledged: deque[Acknowledged] = deque()
-        self._wake = threading.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._turn: asyncio.Handle | None = None
+        self._period: asyncio.TimerHandle | None = None
         self._stopping = False
         self._timers_from = time.monotonic() + timer_grace_s
-        self._next_timers = self._timers_from
-        self._thread = threading.Thread(target=self._run, name="processor")
 
     def start(self) -> None:
-        """Start the thread. What there is by now lives as long as the node, so the garbage collector passes it over."""
+        """Begin. What there is by now lives as long as the node, so the garbage collector passes it over."""
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
-        self._thread.start()
+        self._period = self._loop.call_later(TIMER_PERIOD_S, self._take_period)
 
     def stop(self) -> None:
-        """Process what has arrived, then end the thread."""
+        """Process what has arrived, then end."""
         self._stopping = True
-        self._wake.set()
-        self._thread.join()
+        if self._period is not None:
+            self._period.cancel()
+        while self._period is not None and (self._items or self._acknowledged):
+            self._process(with_acks_alone=True)
 
     def submit(self, item: Item) -> None:
         """Hand an item on."""
@@ -72,8 +74,8 @@ class Pump:
         self._items.append(item)
         if len(self._items) > WAITING_MAX:
             self._room.clear()
-        if not self._wake.is_set():
-            self._wake.set()
+        if self._turn is None and not self._stopping:
+            self._turn = self._loop.call_soon(self._take_turn)
 
     async def room(self) -> None:
         """Wait until the queue is short enough to read on."""
@@ -103,26 +105,41 @@ class Pump:
         self.submit(item(reply))
         return await future
 
-    def _run(self) -> None:
+    def _take_turn(self) -> None:
+        """Process what arrived by now. What comes meanwhile gets a turn of its own, after the streams had theirs."""
+        self._turn = None
+        if self._stopping:  # the database may be closed by now
+            return
+        self._process(with_acks_alone=False)
+        if self._items and self._turn is None:
+            self._turn = self._loop.call_soon(self._take_turn)
+
+    def _take_period(self) -> None:
+        """Let the timers fire that are due, and take acknowledgements that no message came with."""
+        self._period = self._loop.call_later(TIMER_PERIOD_S, self._take_period)
+        self._process(with_acks_alone=True, fire_timers=time.monotonic() >= self._timers_from)
+
+    def _process(self, *, with_acks_alone: bool, fire_timers: bool = False) -> None:
+        batch = self._take(with_acks_alone=with_acks_alone)
+        if not batch and not fire_timers:
+            return
         try:
-            while self._turn():
-                pass
+            outcome = self._processor.process(batch, system_now(), fire_timers=fire_timers)
         except Exception:
             logger.exception("the processor can't go on; the node stops")
-            self._loop.call_soon_threadsafe(self._fail)
+            self._end()
+            return
+        self._deliver(outcome)
 
-    def _turn(self) -> bool:
-        is_idle = not self._wake.wait(TIMER_PERIOD_S)
-        self._wake.clear()
-        while True:
-            batch = self._take(with_acks_alone=is_idle or self._stopping)
-            fire = time.monotonic() >= self._next_timers
-            if not batch and not fire:
-                return not self._stopping
-            outcome = self._processor.process(batch, system_now(), fire_timers=fire)
-            if fire:
-                self._next_timers = time.monotonic() + TIMER_PERIOD_S
-            self._loop.call_soon_threadsafe(self._deliver, outcome)
+    def _end(self) -> None:
+        """Take nothing any more."""
+        if self._period is not None:
+            self._period.cancel()
+            self._period = None
+        self._items.clear()
+        self._acknowledged.clear()
+        self._stopping = True
+        self._fail()
 
     def _take(self, *, with_acks_alone: bool) -> list[Item]:
         batch = _taken(self._items)
