@@ -139,6 +139,8 @@ class WorkingSet:
 
         Raises: Rejected as ledger.apply.
         """
+        if not transfers:
+            return
         before = {account: self.balance(account) for account in _touched_by(transfers)}
         changed = ledger.apply_all(before, transfers)
         collections = tuple(ledger.collections(before | changed, transfers))

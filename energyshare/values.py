@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from enum import IntEnum
 from typing import NewType, Self
-from uuid import UUID
 
 from msgspec import Struct
 
@@ -287,4 +286,5 @@ def unix_s(instant: Instant) -> UnixS:
 
 def id_text(value: bytes) -> str:
     """Write a 16-byte id as people see it."""
-    return str(UUID(bytes=value))
+    text = value.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
