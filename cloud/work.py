@@ -16,7 +16,7 @@ from cloud.domain.ledger import Balance, LedgerAccount
 from cloud.domain.lifecycle import BILLING
 from cloud.domain.merging import SnapshotTaken
 from cloud.domain.order import AssetHold, BillingFacts, Facts, Order, StandingOffer, StoredPart
-from cloud.domain.screening import AssetRecord
+from cloud.domain.screening import NEAR_M, AssetRecord, needs_more, screen
 from cloud.domain.settings import Settings
 from cloud.store import tables
 from cloud.store.rows import part_row, transfer_row
@@ -37,6 +37,7 @@ from energyshare.values import (
     AssetId,
     Digest,
     Kind,
+    Metres,
     Number,
     OrderId,
     PartKind,
@@ -84,7 +85,7 @@ class WorkingSet:
     commissions: Mapping[tuple[bytes, Kind], int] = field(default_factory=dict)
     orders: dict[OrderId, Order] = field(default_factory=dict)
     parts: dict[bytes, list[StoredPart]] = field(default_factory=dict)
-    nearby: Mapping[OrderId, tuple[AssetRecord, ...]] = field(default_factory=dict)
+    nearby: dict[OrderId, tuple[AssetRecord, ...]] = field(default_factory=dict)
     assets: dict[AssetId, AssetRecord] = field(default_factory=dict)
     balances: dict[LedgerAccount, Balance] = field(default_factory=dict)
     open_orders: dict[bytes, int] = field(default_factory=dict)
@@ -105,9 +106,10 @@ class WorkingSet:
             if isinstance(m.message, Demand) and m.order_id is not None and m.order_id not in self.orders
         }
         self.parts = unit.parts(self._billed(messages, due))
-        self.nearby = unit.nearby(demands)
+        self._look_around(demands)
         self.assets = unit.assets(self._assets(messages, due))
-        self._load_tariffs(messages)
+        stated = (m.message.assets for m in messages if isinstance(m.message, Inventory))
+        self._load_tariffs({asset.tariff_hash for assets in stated for asset in assets})
         self.open_orders = unit.open_orders({m.peer.account_id for m in messages if m.order_id in demands})
         accounts = self._accounts(messages, due)
         self.balances = {account: Balance(account) for account in accounts} | unit.balances(accounts)
@@ -120,13 +122,18 @@ class WorkingSet:
             settings=self._settings_for(order),
             nearby=tuple(self.assets.get(a.asset_id, a) for a in self.nearby.get(order_id, ())),
             tariffs=self.tariffs,
-            online=self.online - self.suspended if self.suspended else self.online,
+            online=self._in_service,
             open_orders=self.open_orders.get(peer.account_id, 0) if peer else 0,
             is_suspended=peer is not None and peer.account_id in self.suspended,
             asset=self._asset_of(order, message),
             balances=self.balances,
             billing=self._billing(order) if order and _can_bill(order, message) else None,
         )
+
+    @property
+    def _in_service(self) -> frozenset[ProviderId]:
+        """The providers that are asked: online, and not suspended."""
+        return self.online - self.suspended if self.suspended else self.online
 
     def balance(self, account: LedgerAccount) -> Balance:
         """Give one balance, loading it if the batch did not."""
@@ -209,11 +216,26 @@ class WorkingSet:
                 wanted |= _accounts_of(self.orders[order_id])
         return wanted
 
-    def _load_tariffs(self, messages: Sequence[Inbound]) -> None:
-        wanted = {asset.tariff_hash for assets in self.nearby.values() for asset in assets}
-        for inbound in messages:
-            if isinstance(inbound.message, Inventory):
-                wanted |= {asset.tariff_hash for asset in inbound.message.assets}
+    def _look_around(self, demands: Mapping[OrderId, Demand]) -> None:
+        """Load the assets near each demand's place: those close by of all at once, then further away where too few fit."""
+        self._load_within({order_id: min(demand.radius_m, NEAR_M) for order_id, demand in demands.items()}, demands)
+        for order_id, demand in demands.items():
+            reach = Metres(min(demand.radius_m, NEAR_M))
+            while reach < demand.radius_m and self._needs_more(order_id, demand, reach):
+                reach = Metres(min(demand.radius_m, 2 * reach))
+                self._load_within({order_id: reach}, demands)
+
+    def _load_within(self, reaches: Mapping[OrderId, int], demands: Mapping[OrderId, Demand]) -> None:
+        found = self.unit.nearby({order_id: (demands[order_id].place, Metres(reach)) for order_id, reach in reaches.items()})
+        self.nearby |= found
+        self._load_tariffs({asset.tariff_hash for assets in found.values() for asset in assets})
+
+    def _needs_more(self, order_id: OrderId, demand: Demand, reach: Metres) -> bool:
+        most = self.settings.stations_per_demand
+        within = replace(demand, radius_m=reach)
+        return needs_more(demand, screen(within, self.nearby[order_id], self.tariffs, self._in_service, most), most)
+
+    def _load_tariffs(self, wanted: set[Digest]) -> None:
         self.tariffs |= self.unit.tariffs(wanted - self.tariffs.keys())
 
     def _asset_of(self, order: Order | None, message: InboundMessage) -> AssetRecord | None:

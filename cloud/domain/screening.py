@@ -1,7 +1,8 @@
 """Which assets a demand is put to: a pure function over candidates near its place.
 
 Filters, then ranks by distance and price, then takes the best stations of each kind, one free asset each. Every asset that is
-left out is counted under one reason, the first that applies; the nearest are named, so that `demand explain` can say why.
+left out is counted under one reason, the first that applies; the nearest are named, so that `demand explain` can say why. As
+the nearest come first, nobody looks further away than it takes to find enough of them.
 """
 
 from collections import Counter
@@ -32,6 +33,8 @@ from energyshare.values import (
 )
 
 NEAREST_MAX = 64
+NEAR_M = 4_000  # looked at in any case; twice as far each time after that
+EXAMINED_MAX = 10_000
 
 
 class AssetRecord(Struct, frozen=True):
@@ -110,6 +113,15 @@ def screen(
         tuple(Exclusion(reason, count) for reason, count in counts.most_common()),
         tuple(excluded[:NEAREST_MAX]),
     )
+
+
+def needs_more(demand: Demand, found: Screening, stations_max: int) -> bool:
+    """Say whether assets further away than those found could still be asked: the nearest come first.
+
+    After EXAMINED_MAX nobody looks further, so that no demand keeps a node from all others.
+    """
+    taken = Counter(candidate.asset.kind for candidate in found.candidates)
+    return found.examined < EXAMINED_MAX and any(taken[kind] < stations_max for kind in demand.kinds)
 
 
 def wanted_caps(demand: Demand, asset: AssetRecord) -> tuple[EnergyWh, DurationS]:

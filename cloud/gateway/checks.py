@@ -1,10 +1,10 @@
 """From envelope bytes to messages whose signatures were checked.
 
-Runs in the gateway's thread pool, one hop for all envelopes of a frame. What is wrong with a message becomes `Refused`, which
-is answered under the message's number; only an envelope whose header can't be read ends the stream.
+What is wrong with a message becomes `Refused`, which is answered under the message's number; only an envelope whose header
+can't be read ends the stream. Used on any thread.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -94,6 +94,10 @@ class Checks(Struct, frozen=True):
 
     root: PublicKey
     keys_of: KeyLookup
+
+    def open_all(self, peer: Peer, raws: Sequence[bytes]) -> list[Inbound]:
+        """Open a frame's envelopes, in their order; raises as `open`."""
+        return [self.open(peer, raw) for raw in raws]
 
     def open(self, peer: Peer, raw: bytes) -> Inbound:
         """Open one envelope of a terminal.

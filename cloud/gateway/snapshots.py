@@ -1,6 +1,6 @@
 """Opening a terminal's Snapshot: each part's signature is checked on its own, and what does not hold is left out.
 
-Runs in the gateway's thread pool. Keys follow from the parts themselves, from the platform root down: the voucher's grant names
+Keys follow from the parts themselves, from the platform root down: the voucher's grant names
 the issuing key, the voucher names the holder's; that the holder is enrolled is for the processor to look up. Source: ADR-0007.
 """
 

@@ -18,7 +18,6 @@ import grpc
 from cloud.bus.local import LocalBus
 from cloud.bus.mail import Outgoing, StatelessRefusal
 from cloud.gateway.checks import Checks
-from cloud.gateway.hops import Hops
 from cloud.gateway.identity import Authenticated, Directory
 from cloud.greeting import Greeting, begin_anew, greet
 from cloud.processor import BATCH_MAX, Acknowledged, Presence
@@ -165,7 +164,6 @@ class TerminalStreams(stream_pb2_grpc.TerminalServiceServicer):
         self._readers = readers
         self._incarnation = incarnation
         self._pool = pool
-        self._hops = Hops(checks)
         self._open: set[StreamMailbox] = set()
         self._latest: dict[TerminalId, StreamMailbox] = {}
 
@@ -276,10 +274,10 @@ class TerminalStreams(stream_pb2_grpc.TerminalServiceServicer):
             await self._pump.room()
 
     async def _checked(self, caller: Authenticated, raws: list[bytes]) -> list[Inbound]:
-        """Check a frame's envelopes; in the pool only those of a long frame, since a hop costs more than a signature."""
+        """Check a frame's envelopes; those of a long one beside the loop, for a hop costs more than a signature."""
         if sum(map(len, raws)) <= INLINE_BYTES_MAX:
-            return [self._checks.open(caller.peer, raw) for raw in raws]
-        return await self._hops.open(caller.peer, raws)
+            return self._checks.open_all(caller.peer, raws)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._checks.open_all, caller.peer, raws)
 
     async def _write(self, mailbox: StreamMailbox, context: Context) -> None:
         while True:

@@ -11,7 +11,7 @@ import h3.api.basic_int as h3  # type: ignore[import-untyped]
 from energyshare.values import Metres, Place
 
 # resolution → (average hexagon edge in metres, largest radius asked at it). Source: H3's table of cell statistics.
-RESOLUTIONS = {7: (1_406, 4_000), 5: (9_854, 30_000), 3: (68_979, 200_000)}
+RESOLUTIONS = {7: (1_406, 8_000), 5: (9_854, 56_000), 3: (68_979, 200_000)}
 
 
 class Cells(NamedTuple):
@@ -32,6 +32,6 @@ def disk(place: Place, radius_m: Metres) -> tuple[int, list[int]]:
     """Give a resolution and its cells that cover everything within a radius of a place."""
     resolution, edge_m = next((r, edge) for r, (edge, most) in RESOLUTIONS.items() if radius_m <= most)
     centre = h3.latlng_to_cell(place.latitude_e7 / 1e7, place.longitude_e7 / 1e7, resolution)
-    # neighbouring centres lie at least 1.4 edges apart in the most distorted cells; one ring more covers the rims
+    # rings lie at least 1.4 edges apart, also around the grid's twelve pentagons as far as six rings; one more covers the rims
     rings = int(radius_m / (1.4 * edge_m)) + 2
     return resolution, cast("list[int]", h3.grid_disk(centre, rings))

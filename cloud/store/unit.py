@@ -32,7 +32,6 @@ from cloud.store.rows import (
     participant_changes,
     participant_row,
 )
-from energyshare.messages import Demand
 from energyshare.values import (
     AccountId,
     AssetId,
@@ -41,8 +40,10 @@ from energyshare.values import (
     Incarnation,
     Instant,
     Kind,
+    Metres,
     OrderId,
     OrderState,
+    Place,
     TerminalId,
 )
 
@@ -184,9 +185,9 @@ class Unit:
         rows = _ASSETS.run(self._connection, ids) if ids else ()
         return {AssetId(row.id): asset_of(row) for row in rows}
 
-    def nearby(self, demands: Mapping[OrderId, Demand]) -> dict[OrderId, tuple[AssetRecord, ...]]:
-        """Load the assets in the cells around each demand's place, a query a resolution."""
-        disks = {order_id: disk(demand.place, demand.radius_m) for order_id, demand in demands.items()}
+    def nearby(self, wanted: Mapping[OrderId, tuple[Place, Metres]]) -> dict[OrderId, tuple[AssetRecord, ...]]:
+        """Load the assets in the cells that cover what lies within a distance of each place, a query a resolution."""
+        disks = {order_id: disk(place, reach) for order_id, (place, reach) in wanted.items()}
         found: dict[int, dict[int, list[AssetRecord]]] = {}
         for resolution in {resolution for resolution, _ in disks.values()}:
             cells = {cell for r, cells in disks.values() if r == resolution for cell in cells}

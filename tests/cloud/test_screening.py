@@ -1,6 +1,7 @@
 """Screening: who is asked, who is left out and why, and that no asset within the radius is missed."""
 
 from collections.abc import Sequence
+from functools import partial
 from math import asin, atan2, cos, degrees, radians, sin
 from typing import Any
 
@@ -9,10 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloud.domain.screening import NEAREST_MAX, AssetRecord, Screening, screen
+from cloud.domain.screening import EXAMINED_MAX, NEAREST_MAX, AssetRecord, Screening, needs_more, screen
+from cloud.store import tables
 from cloud.store.cells import cells_of, disk
+from cloud.store.rows import asset_row
+from cloud.work import WorkingSet
 from energyshare.bodies import ServiceItem
-from energyshare.messages import Demand
+from energyshare.messages import Demand, Screened
 from energyshare.places import EARTH_RADIUS_M, distance_m
 from energyshare.records import replace
 from energyshare.values import (
@@ -23,6 +27,7 @@ from energyshare.values import (
     Digest,
     DurationS,
     EnergyWh,
+    Instant,
     Kind,
     Metres,
     Minor,
@@ -31,7 +36,18 @@ from energyshare.values import (
     PowerW,
     ProviderId,
 )
-from tests.cloud.actors import BATTERY_TARIFF, CALLOUT_TARIFF, OUTLET_TARIFF, SQUARE, T0, TARIFF_HASHES, TARIFFS
+from tests.cloud.actors import (
+    BATTERY_TARIFF,
+    CALLOUT_TARIFF,
+    OUTLET_TARIFF,
+    SQUARE,
+    T0,
+    TARIFF_HASHES,
+    TARIFFS,
+    Cloud,
+    asset_of,
+)
+from tests.cloud.story import Story
 
 PROVIDERS = [ProviderId(bytes([n]) * 16) for n in range(1, 4)]
 DEMAND = Demand(
@@ -208,6 +224,65 @@ def test_a_thousand_assets_are_screened_and_the_nearest_named() -> None:
     assert found.nearest[0].name == "N8"
 
 
+# How far is looked
+
+
+def add_outlets(cloud: Cloud, count: int, metres: int) -> None:
+    """Give a provider outlets so far east of the demand's place, each a station of its own."""
+    there = walked(Story(cloud).demand().place, metres, 90)
+    asset = replace(asset_of(cloud.roster, "moon-outlet"), place=there)
+    for n in range(count):
+        own = (metres * 100 + n).to_bytes(16, "big")
+        added = replace(asset, asset_id=AssetId(own), device_id=DeviceId(own), station=f"{metres}-{n}")
+        row = asset_row(ProviderId(cloud.roster["moon"].id), added)
+        cloud.run(partial(add_row, row=row))
+
+
+def add_row(work: WorkingSet, now: Instant, row: dict[str, Any]) -> None:
+    work.changes.insert(tables.assets, row)
+
+
+def looked(cloud: Cloud, radius: int) -> tuple[int, int]:
+    """Demand an outlet; gives how many assets were looked at, and how many are asked."""
+    story = Story(cloud)
+    story.by_user(replace(story.demand(), kinds=(Kind.ENERGY,), radius_m=Metres(radius)))
+    row = cloud.plain("SELECT examined, candidates FROM screenings")[0]
+    return row[0], row[1]
+
+
+def test_nobody_looks_further_than_it_takes_to_find_enough(cloud: Cloud) -> None:
+    known = len(cloud.plain("SELECT 1 FROM assets"))
+    add_outlets(cloud, 8, 1_000)
+    add_outlets(cloud, 3, 60_000)
+    assert looked(cloud, 200_000) == (known + 8, 8)
+
+
+def test_where_too_few_are_near_those_further_away_are_asked(cloud: Cloud) -> None:
+    _, near = looked(cloud, 4_000)
+    add_outlets(cloud, 2, 9_000)
+    add_outlets(cloud, 2, 150_000)
+    assert looked_again(cloud, 200_000) == near + 4
+
+
+def test_nobody_past_the_radius_is_asked(cloud: Cloud) -> None:
+    _, near = looked(cloud, 4_000)
+    add_outlets(cloud, 2, 9_000)
+    add_outlets(cloud, 2, 150_000)
+    assert looked_again(cloud, 20_000) == near + 2
+
+
+def looked_again(cloud: Cloud, radius: int) -> int:
+    """Demand once more; gives how many are asked."""
+    story = Story(cloud, order=OrderId(b"\x08" * 16))
+    story.by_user(replace(story.demand(), kinds=(Kind.ENERGY,), radius_m=Metres(radius)))
+    return int(cloud.told("ann", Screened)[-1].candidates)
+
+
+@pytest.mark.parametrize(("examined", "wanted"), [(EXAMINED_MAX - 1, True), (EXAMINED_MAX, False)])
+def test_looking_ends_where_it_would_keep_the_node_from_others(examined: int, wanted: bool) -> None:
+    assert needs_more(DEMAND, Screening(examined, (), (), ()), 8) is wanted
+
+
 # Cells
 
 
@@ -215,7 +290,7 @@ def test_a_thousand_assets_are_screened_and_the_nearest_named() -> None:
 @given(
     latitude=st.floats(-90, 90),
     longitude=st.one_of(st.floats(-180, 180), st.sampled_from([-180.0, 180.0, 179.9999])),
-    radius=st.one_of(st.integers(1, 200_000), st.sampled_from([4_000, 4_001, 30_000, 30_001, 200_000])),
+    radius=st.one_of(st.integers(1, 200_000), st.sampled_from([8_000, 8_001, 56_000, 56_001, 200_000])),
     bearing=st.floats(0, 360),
     share=st.one_of(st.floats(0, 1), st.just(1.0)),
 )
@@ -235,7 +310,7 @@ PENTAGONS: Sequence[tuple[float, float]] = [h3.cell_to_latlng(cell) for cell in 
 
 
 @pytest.mark.parametrize("corner", PENTAGONS)
-@pytest.mark.parametrize("radius", [3_999, 29_999, 200_000])
+@pytest.mark.parametrize("radius", [7_999, 55_999, 200_000])
 def test_the_disk_is_whole_where_the_grid_is_most_distorted(corner: tuple[float, float], radius: int) -> None:
     centre = Place.of_degrees(*corner)
     resolution, cells = disk(centre, Metres(radius))
