@@ -131,7 +131,7 @@ def founded(open_cloud: OpenCloud) -> tuple[Cloud, Mark]:
 
 
 def paid(story: Story) -> int:
-    signs = {"CHARGE": 1, "RECEIVABLE": 1, "REFUND": -1}
+    signs = {"CHARGE": 1, "DEPOSIT_CHARGE": 1, "RECEIVABLE": 1, "REFUND": -1, "DEPOSIT_REFUND": -1}
     return sum(signs.get(reason, 0) * amount for reason, amount in story.cloud.money(story.order))
 
 
