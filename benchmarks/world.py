@@ -16,7 +16,8 @@ from certs.requests import new_key_and_request
 from cloud import paying
 from cloud.config import CloudHome
 from cloud.domain.funds import Outcome
-from cloud.processor import Command, Processor
+from cloud.items import Command
+from cloud.processor import Processor
 from cloud.store import tables
 from cloud.store.database import open_writer
 from cloud.work import WorkingSet

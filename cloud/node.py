@@ -27,9 +27,10 @@ from cloud.gateway.identity import Directory
 from cloud.gateway.operator import Operators
 from cloud.gateway.streams import TerminalStreams
 from cloud.gateway.tls import ServerCertificate
+from cloud.items import Outcome
 from cloud.payments.payments import Payments
 from cloud.payments.running import kept_going
-from cloud.processor import Outcome, Processor
+from cloud.processor import Processor
 from cloud.pump import Pump, system_now
 from cloud.store.database import incarnation_of, open_reader, open_writer
 from cloud.store.people import pending_grants

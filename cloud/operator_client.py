@@ -14,8 +14,9 @@ from cloud.config import CloudHome
 from cloud.domain.inbound import OrderMessage
 from cloud.gateway.desk import OPERATOR_KEY, Cloud, NodeFacts, Run
 from cloud.gateway.operator import Operators
+from cloud.items import Command, Instruction, Item, Outcome
 from cloud.node import operator_socket
-from cloud.processor import Command, Instruction, Item, Outcome, Processor
+from cloud.processor import Processor
 from cloud.pump import system_now
 from cloud.store.database import open_reader, open_writer
 from cloud.store.readers import Readers

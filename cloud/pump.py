@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from cloud.domain.inbound import OrderMessage
-from cloud.processor import BATCH_MAX, Acknowledged, Command, Instruction, Item, Outcome, Processor
+from cloud.items import Acknowledged, Command, Instruction, Item, Outcome
+from cloud.processor import BATCH_MAX, Processor
 from cloud.work import Peer, WorkingSet
 from energyshare.errors import Unavailable
 from energyshare.values import Instant, OrderId

@@ -19,7 +19,8 @@ from cloud.domain.order import AssetHold, BillingFacts, Facts, Order, StandingOf
 from cloud.domain.screening import NEAR_M, AssetRecord, needs_more, screen
 from cloud.domain.settings import Settings
 from cloud.store import tables
-from cloud.store.rows import part_row, transfer_row
+from cloud.store.ledger_rows import transfer_row
+from cloud.store.rows import part_row
 from cloud.store.unit import Changes, TerminalRow, Unit
 from energyshare.bodies import (
     EndReceiptBody,

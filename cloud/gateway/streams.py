@@ -20,7 +20,8 @@ from cloud.bus.mail import Outgoing, StatelessRefusal
 from cloud.gateway.checks import Checks
 from cloud.gateway.identity import Authenticated, Directory
 from cloud.greeting import Greeting, begin_anew, greet
-from cloud.processor import BATCH_MAX, Acknowledged, Presence
+from cloud.items import Acknowledged, Presence
+from cloud.processor import BATCH_MAX
 from cloud.pump import WAITING_MAX, Pump, system_now
 from cloud.store.readers import Readers
 from cloud.work import Inbound

@@ -15,8 +15,8 @@ from cloud.domain.checkpoint import (
     verify_chains,
 )
 from cloud.store import tables as t
+from cloud.store.ledger_rows import batch_of
 from cloud.store.readers import Readers
-from cloud.store.rows import batch_of
 from energyshare.bodies import CheckpointBody
 from energyshare.values import Instant
 

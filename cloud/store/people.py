@@ -11,8 +11,8 @@ from cloud.domain.audit import UNCHARGED, UNREAD, Audit, Charges, OrderFacts, au
 from cloud.domain.ledger import Balance, Flag, LedgerAccount
 from cloud.store import tables as t
 from cloud.store.chain import check_chains
+from cloud.store.ledger_rows import balance_of, transfer_of
 from cloud.store.readers import Readers
-from cloud.store.rows import balance_of, transfer_of
 from energyshare.bodies import CheckpointBody
 from energyshare.records import replace
 from energyshare.values import Instant, OrderId, OrderState

@@ -1,4 +1,4 @@
-"""Rows to the domain's values and back."""
+"""Orders as rows and back, with all that belongs to them."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -6,8 +6,7 @@ from typing import Any
 
 import msgspec
 
-from cloud.domain.checkpoint import Batch
-from cloud.domain.ledger import Amounts, Balance, Flag, LedgerAccount, Transfer, TransferId
+from cloud.domain.ledger import Amounts
 from cloud.domain.order import (
     Authorization,
     Billed,
@@ -22,21 +21,18 @@ from cloud.domain.order import (
     Wait,
     Work,
 )
-from cloud.domain.screening import AssetRecord, Screening
-from cloud.store.cells import cells_of
-from energyshare.bodies import Asset, ChargeRecordBody, ServiceItem, Verified
+from cloud.domain.screening import Screening
+from energyshare.bodies import ServiceItem
 from energyshare.messages import Demand
 from energyshare.values import (
     AccountId,
     AssetId,
-    AssetState,
     Connector,
     DeviceId,
     Digest,
     DurationS,
     EnergyWh,
     Epoch,
-    Incarnation,
     Instant,
     Kind,
     Metres,
@@ -45,7 +41,6 @@ from energyshare.values import (
     OrderState,
     PartKind,
     Place,
-    PowerW,
     ProviderId,
     PublicKey,
     Serial,
@@ -218,157 +213,6 @@ def part_of(row: Any) -> StoredPart:
     return StoredPart(PartKind(row.kind), Digest(row.digest), row.signed, row.number)
 
 
-def asset_row(provider: ProviderId, asset: Asset) -> dict[str, Any]:
-    """Give the row of a new asset."""
-    return asset_changes(asset) | {"id": asset.asset_id, "provider_id": provider, "held_by": None}
-
-
-def asset_changes(asset: Asset) -> dict[str, Any]:
-    """Give the columns of an asset that its provider states."""
-    return {
-        "device_id": asset.device_id,
-        "station": asset.station,
-        "name": asset.name,
-        "kind": int(asset.kind),
-        "latitude_e7": asset.place.latitude_e7,
-        "longitude_e7": asset.place.longitude_e7,
-        "connector": int(asset.connector),
-        "power_w": asset.power_w,
-        "capacity_wh": asset.capacity_wh,
-        "soc_pct": asset.soc_pct,
-        "soh_pct": asset.soh_pct,
-        "time_zone": asset.time_zone,
-        "state": int(asset.state),
-        "version": asset.version,
-        "tariff_hash": asset.tariff_hash,
-        "deposit_minor": asset.deposit_minor,
-        **cells_of(asset.place)._asdict(),
-        "unknown": False,
-    }
-
-
-def as_record(provider: ProviderId, asset: Asset, known: Mapping[AssetId, AssetRecord]) -> AssetRecord:
-    """Give an asset that was just stated as it will be read; who holds it stays."""
-    return AssetRecord(
-        asset.asset_id,
-        provider,
-        asset.device_id,
-        asset.station,
-        asset.name,
-        asset.kind,
-        asset.place,
-        asset.connector,
-        asset.power_w,
-        asset.capacity_wh,
-        asset.soc_pct,
-        asset.state,
-        asset.version,
-        asset.tariff_hash,
-        asset.deposit_minor,
-        known[asset.asset_id].held_by if asset.asset_id in known else None,
-        is_suspended=asset.asset_id in known and known[asset.asset_id].is_suspended,
-    )
-
-
-def asset_of(row: Any) -> AssetRecord:
-    """Build an asset from its row."""
-    return AssetRecord(
-        AssetId(row.id),
-        ProviderId(row.provider_id),
-        DeviceId(row.device_id),
-        row.station,
-        row.name,
-        Kind(row.kind),
-        Place(row.latitude_e7, row.longitude_e7),
-        Connector(row.connector),
-        PowerW(row.power_w),
-        EnergyWh(row.capacity_wh),
-        row.soc_pct,
-        AssetState(row.state),
-        row.version,
-        Digest(row.tariff_hash),
-        Minor(row.deposit_minor),
-        row.held_by,
-        bool(row.unknown),
-        bool(row.suspended),
-    )
-
-
-def balance_row(balance: Balance) -> dict[str, Any]:
-    """Give the row of a balance."""
-    return {
-        "account": balance.account,
-        "debits_minor": balance.debits_minor,
-        "credits_minor": balance.credits_minor,
-        "held_minor": balance.held_minor,
-    }
-
-
-def balance_of(row: Any) -> Balance:
-    """Build a balance from its row."""
-    return Balance(LedgerAccount(row.account), row.debits_minor, row.credits_minor, row.held_minor)
-
-
-def transfer_row(transfer: Transfer) -> dict[str, Any]:
-    """Give the row of a transfer."""
-    return {
-        "id": transfer.id,
-        "order_id": transfer.order_id,
-        "at": transfer.at,
-        "debit": transfer.debit,
-        "credit": transfer.credit,
-        "amount_minor": transfer.amount_minor,
-        "flag": transfer.flag.value,
-        "reason": transfer.reason,
-        "hold_id": transfer.hold_id,
-        "hold_minor": transfer.hold_minor,
-    }
-
-
-def transfer_of(row: Any) -> Transfer:
-    """Build a transfer from its row."""
-    return Transfer(
-        TransferId(row.id),
-        row.order_id,
-        Instant(row.at),
-        LedgerAccount(row.debit),
-        LedgerAccount(row.credit),
-        Minor(row.amount_minor),
-        Flag(row.flag),
-        row.reason,
-        row.hold_id,
-        Minor(row.hold_minor),
-    )
-
-
-def batch_row(batch: Batch) -> dict[str, Any]:
-    """Give the row of a batch of the ledger."""
-    return {
-        "chain_id": batch.chain,
-        "number": batch.number,
-        "previous": batch.previous,
-        "hash": batch.hash,
-        "first_row": batch.first_row,
-        "last_row": batch.last_row,
-        "marks": batch.marks,
-        "records": batch.records,
-    }
-
-
-def batch_of(row: Any) -> Batch:
-    """Build a batch of the ledger from its row."""
-    return Batch(
-        Incarnation(row.chain_id),
-        row.number,
-        Digest(row.previous),
-        Digest(row.hash),
-        row.first_row,
-        row.last_row,
-        row.marks,
-        row.records,
-    )
-
-
 def event_row(order: Order, at: Instant, actor: str, event: str, note: str) -> dict[str, Any]:
     """Give the row of a line in an order's timeline."""
     return {
@@ -390,21 +234,6 @@ def screening_row(order_id: OrderId, screening: Screening) -> dict[str, Any]:
         "candidates": len(screening.candidates),
         "exclusions": json.dumps([(e.reason, e.count) for e in screening.exclusions]),
         "nearest": json.dumps([(e.station, e.name, e.reason, e.distance_m) for e in screening.nearest]),
-    }
-
-
-def charge_row(charge: Verified[ChargeRecordBody]) -> dict[str, Any]:
-    """Give the row of a charge record."""
-    body = charge.body
-    return {
-        "order_id": body.order_id,
-        "digest": charge.digest,
-        "basis": int(body.basis),
-        "excl_vat_minor": body.excl_vat_minor,
-        "incl_vat_minor": body.incl_vat_minor,
-        "deposit_claimed_minor": body.deposit_claimed_minor,
-        "corrects": body.corrects_hash,
-        "at": body.settled_time,
     }
 
 

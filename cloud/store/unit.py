@@ -17,21 +17,11 @@ from cloud.domain.ledger import Balance, LedgerAccount
 from cloud.domain.order import Order, StoredPart, Wait
 from cloud.domain.screening import AssetRecord
 from cloud.store import tables
+from cloud.store.asset_rows import asset_of
 from cloud.store.cells import disk
+from cloud.store.ledger_rows import balance_of, balance_row, batch_row
 from cloud.store.prepared import DeleteUpTo, Insert, Lookup, Update, Write
-from cloud.store.rows import (
-    asset_of,
-    balance_of,
-    balance_row,
-    batch_row,
-    offer_row,
-    order_changes,
-    order_of,
-    order_row,
-    part_of,
-    participant_changes,
-    participant_row,
-)
+from cloud.store.rows import offer_row, order_changes, order_of, order_row, part_of, participant_changes, participant_row
 from energyshare.values import (
     AccountId,
     AssetId,

@@ -8,8 +8,8 @@ from sqlalchemy import and_, func, or_, select
 
 from cloud.domain.ledger import Balance, LedgerAccount, provider_account, user_account
 from cloud.store import tables as t
+from cloud.store.ledger_rows import balance_of
 from cloud.store.readers import Readers
-from cloud.store.rows import balance_of
 from cloud.store.unit import OPEN_STATES
 from energyshare.errors import Reason, Rejected
 from energyshare.values import AccountId, Instant, ProviderId

@@ -24,7 +24,8 @@ from cloud.domain.inbound import OrderMessage
 from cloud.domain.ledger import Balance, provider_account, receivable_account, user_account
 from cloud.domain.settings import Settings
 from cloud.gateway.checks import Checks
-from cloud.processor import Acknowledged, Command, Instruction, Item, Outcome, Presence, Processor
+from cloud.items import Acknowledged, Command, Instruction, Item, Outcome, Presence
+from cloud.processor import Processor
 from cloud.sealing import PlatformKey
 from cloud.store import people
 from cloud.store import tables as t

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from cloud.processor import Outcome
+from cloud.items import Outcome
 from energyshare.bodies import (
     ChallengeBody,
     EndConfirmationBody,

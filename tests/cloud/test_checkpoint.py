@@ -14,7 +14,7 @@ from cloud.store import people
 from cloud.store import tables as t
 from cloud.store.chain import state_heads
 from cloud.store.database import incarnation_of, open_writer
-from cloud.store.rows import batch_row
+from cloud.store.ledger_rows import batch_row
 from energyshare.bodies import CheckpointBody
 from energyshare.errors import Rejected
 from energyshare.values import Incarnation, OrderId, Role, later

@@ -5,7 +5,8 @@ from typing import Any, cast
 from sqlalchemy import func, insert, select
 
 from cloud.domain.settings import Settings
-from cloud.processor import Acknowledged, Command, Presence, Processor
+from cloud.items import Acknowledged, Command, Presence
+from cloud.processor import Processor
 from cloud.sealing import PlatformKey
 from cloud.store import tables as t
 from cloud.work import WorkingSet

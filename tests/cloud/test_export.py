@@ -27,7 +27,7 @@ from cloud.exchange.parties import Party
 from cloud.exchange.periods import charging_periods
 from cloud.exchange.records import Cdr, credit_of
 from cloud.exchange.tariffs import tariff_object
-from cloud.processor import Presence
+from cloud.items import Presence
 from cloud.store.cdrs import Asked
 from cloud.store.database import open_writer
 from energyshare.evidence import verify_bundle

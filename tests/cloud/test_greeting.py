@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select, update
 
 from cloud.greeting import ACCOUNT_PAGE, Greeting, account_orders, begin_anew, greet
-from cloud.processor import Command
+from cloud.items import Command
 from cloud.store import tables as t
 from energyshare.messages import Award, ConfirmEnd, Inventory, Message, Offer, Snapshot, SnapshotOrder
 from energyshare.values import AccountId, AssetState, Incarnation, Number, OrderId, OrderState, PartKind, TerminalId

@@ -11,7 +11,7 @@ from sqlalchemy import insert
 
 from cloud.cli import main
 from cloud.config import CloudHome
-from cloud.processor import Presence
+from cloud.items import Presence
 from cloud.store import tables as t
 from energyshare.bodies import ChargeRecordBody
 from energyshare.home import lock_home

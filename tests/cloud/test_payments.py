@@ -28,10 +28,10 @@ from cloud.domain.funds import (
 )
 from cloud.domain.ledger import FUNDING, receivable_account, user_account
 from cloud.gateway.desk import Cloud as Constant
+from cloud.items import Command
 from cloud.operator_client import Direct
 from cloud.payments.gateway import Gateway, Receipt
 from cloud.payments.sandbox import Sandbox
-from cloud.processor import Command
 from cloud.store import people
 from energyshare.config import ConfigError
 from energyshare.errors import Reason, Rejected, Unavailable

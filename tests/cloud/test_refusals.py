@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cloud.processor import Outcome
+from cloud.items import Outcome
 from energyshare.errors import WORDS, Reason, hint_of, sentence
 from energyshare.messages import Inventory, Message, NotSelected, Offer, Withdrawn
 from energyshare.records import replace

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from cloud.domain.screening import EXAMINED_MAX, NEAREST_MAX, AssetRecord, Screening, needs_more, screen
 from cloud.store import tables
+from cloud.store.asset_rows import asset_row
 from cloud.store.cells import cells_of, disk
-from cloud.store.rows import asset_row
 from cloud.work import WorkingSet
 from energyshare.bodies import ServiceItem
 from energyshare.messages import Demand, Screened

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from cloud.domain.checkpoint import RECORD_COLUMNS, START, TRANSFER_COLUMNS, next_batch
-from cloud.store.rows import batch_row
+from cloud.store.ledger_rows import batch_row
 from energyshare.values import Incarnation
 
 revision = "0003"
