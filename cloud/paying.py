@@ -8,6 +8,7 @@ from sqlalchemy import delete, insert, select, update
 
 from cloud.domain import ledger
 from cloud.domain.funds import (
+    GONE,
     Outcome,
     Payment,
     PaymentId,
@@ -18,7 +19,7 @@ from cloud.domain.funds import (
     payment_id,
     split,
 )
-from cloud.domain.ledger import Flag, LedgerAccount
+from cloud.domain.ledger import LedgerAccount
 from cloud.store.payment_tables import payments, payout_accounts
 from cloud.store.payments import one_payment, payment_of, payment_row, refundable, top_up_named
 from cloud.store.statements import payable_minor
@@ -122,11 +123,11 @@ def take_back(
 ) -> Payment | None:
     """Book what a gateway has given back of a top-up, and tell the operator; None when that is none of ours.
 
-    Said again it changes nothing. A chargeback that is won comes back to the wallet.
+    Said again it changes nothing. A chargeback that is won comes back to the wallet; one that is lost after all is another.
     """
-    name = chargeback_id(gateway_id)
+    name = _last_chargeback(work, gateway_id, outcome)
     if _begun(work, name) is None:
-        row = work.unit.row(top_up_named(top_up, gateway)) if outcome is not Outcome.PENDING else None
+        row = work.unit.row(top_up_named(top_up, gateway)) if top_up and outcome is not Outcome.PENDING else None
         if row is None:
             return None
         paid_in = payment_of(row)
@@ -134,6 +135,15 @@ def take_back(
         note = f"{Money(work.settings.currency, amount_minor)} of {paid_in.id}: {problem}"
         work.changes.insert(alerts, {"at": now, "kind": "CHARGEBACK", "order_id": b"", "note": note})
     return conclude(work, now, name=name, outcome=outcome, gateway_id=gateway_id, problem=problem)
+
+
+def _last_chargeback(work: WorkingSet, gateway_id: str, outcome: Outcome) -> PaymentId:
+    """Name the chargeback that a gateway speaks of: its last, or the next when that one was won and is lost now."""
+    last, number = None, 1
+    while (begun := _begun(work, chargeback_id(gateway_id, number))) is not None:
+        last, number = begun, number + 1
+    is_lost_again = last is not None and last.state in GONE and outcome is Outcome.SUCCEEDED
+    return last.id if last is not None and not is_lost_again else chargeback_id(gateway_id, number)
 
 
 def set_payout_account(work: WorkingSet, _now: Instant, *, provider: ProviderId, destination: str) -> None:
@@ -153,9 +163,9 @@ def _require_payable(work: WorkingSet, paid: Money) -> None:
 
 
 def _debited_in_batch(work: WorkingSet, account: LedgerAccount) -> int:
-    """Sum what this batch has taken from an account, which no read of rows sees yet."""
+    """Sum what this batch has taken from an account or held there, which no read of rows sees yet."""
     rows = work.changes.inserts.get(transfers.name, ())
-    return sum(row["amount_minor"] for row in rows if row["debit"] == account and row["flag"] == Flag.POSTED)
+    return sum(row["amount_minor"] for row in rows if row["debit"] == account)
 
 
 def _begin(work: WorkingSet, payment: Payment) -> Payment:

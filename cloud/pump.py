@@ -10,7 +10,7 @@ import gc
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from cloud.domain.inbound import OrderMessage
@@ -128,18 +128,22 @@ class Pump:
             outcome = self._processor.process(batch, system_now(), fire_timers=fire_timers)
         except Exception:
             logger.exception("the processor can't go on; the node stops")
-            self._end()
+            self._end([*batch, *self._items])
             return
         self._deliver(outcome)
 
-    def _end(self) -> None:
-        """Take nothing any more."""
+    def _end(self, unanswered: Sequence[Item]) -> None:
+        """Take nothing any more, and tell those who wait for an answer."""
         if self._period is not None:
             self._period.cancel()
             self._period = None
         self._items.clear()
         self._acknowledged.clear()
         self._stopping = True
+        for item in unanswered:
+            if isinstance(item, Command | Instruction):
+                item.reply(Unavailable("the cloud can't go on"))
+        self._room.set()
         self._fail()
 
     def _take(self, *, with_acks_alone: bool) -> list[Item]:
@@ -147,9 +151,9 @@ class Pump:
         return [*batch, *_taken(self._acknowledged)] if batch or with_acks_alone else batch
 
     def _deliver(self, outcome: Outcome) -> None:
-        self._publish(outcome)
         for reply, result in outcome.replies:
             reply(result)
+        self._publish(outcome)
         if len(self._items) <= WAITING_MAX // 2:
             self._room.set()
 

@@ -137,6 +137,8 @@ class Reason(StrEnum):
     NO_PAYMENT_GATEWAY = "NO_PAYMENT_GATEWAY"
     WITHDRAWAL_NOT_COVERED = "WITHDRAWAL_NOT_COVERED"
     PAYOUT_TOO_LARGE = "PAYOUT_TOO_LARGE"
+    PERIOD_EMPTY = "PERIOD_EMPTY"
+    PERIOD_TOO_LONG = "PERIOD_TOO_LONG"
     PAYOUT_ACCOUNT = "PAYOUT_ACCOUNT"
     PAYMENT_FAILED = "PAYMENT_FAILED"
     # the operator's commands
@@ -294,6 +296,8 @@ WORDS: Mapping[Reason, tuple[str, str]] = {
         "money goes back the way it came, and the payments that can be given back hold less",
         "ask for less, or ask the operator",
     ),
+    Reason.PERIOD_EMPTY: ("the period ends before it has begun", "give a first day before the day after the last"),
+    Reason.PERIOD_TOO_LONG: ("more has moved in the period than one statement holds", "ask for a shorter period"),
     Reason.PAYOUT_TOO_LARGE: (
         "less is payable to this provider by now",
         "see what is with: energyshare-cloud statement NAME --role provider",

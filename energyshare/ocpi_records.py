@@ -55,8 +55,8 @@ def price_record(record: object, time_zone: str | None) -> Answer:
     session.setdefault("time_zone", time_zone or _zone_told(fields))
     priced = price_case({"id": fields.get("id"), "tariffs": fields.get("tariffs") or [], "session": session})
     stated = node.need("total_cost").only("excl_vat", "incl_vat")
-    amounts = {name: stated.get(name) for name in ("excl_vat", "incl_vat")}
-    told = {name: str(_decimal(amount)) for name, amount in amounts.items() if amount is not None}
+    amounts = {"excl_vat": stated.need("excl_vat"), "incl_vat": stated.get("incl_vat")}
+    told = {name: _decimal(amount, str(priced[name])) for name, amount in amounts.items() if amount is not None}
     agrees = all(Decimal(amount) == Decimal(str(priced[name])) for name, amount in told.items())
     return priced | {f"stated_{name}": amount for name, amount in told.items()} | {"agrees": agrees}
 
@@ -68,6 +68,8 @@ def _zone_told(record: Mapping[str, object]) -> str:
     return told[1]
 
 
-def _decimal(node: Node) -> Decimal:
+def _decimal(node: Node, like: str) -> str:
+    """Write an amount with all its decimals, at least as many as another has."""
     number = node.number()
-    return Decimal(number.numerator) / Decimal(number.denominator)
+    amount = Decimal(number.numerator) / Decimal(number.denominator)
+    return str(amount.quantize(Decimal(like)) if amount == amount.quantize(Decimal(like)) else amount)

@@ -39,7 +39,7 @@ def priced(data: object, time_zone: str | None = None) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("form", [TOLD, [TOLD], {"data": [TOLD], "status_code": 1000}], ids=["one", "a list", "an answer"])
 def test_a_record_is_priced_in_whichever_form_it_comes(form: object) -> None:
     [answer] = priced(form)
-    assert (answer["incl_vat"], answer["stated_incl_vat"], answer["agrees"]) == ("2.20", "2.2", True)
+    assert (answer["incl_vat"], answer["stated_incl_vat"], answer["agrees"]) == ("2.20", "2.20", True)
 
 
 def test_records_may_stand_one_a_line() -> None:
@@ -74,6 +74,7 @@ def test_a_credit_is_passed_over_and_named() -> None:
         ({"remark": ""}, "give that of the place with --time-zone"),
         ({"tariffs": None}, "tariffs: has 0 items"),
         ({"total_cost": None}, "total_cost: is missing"),
+        ({"total_cost": {}}, "total_cost.excl_vat: is missing"),
         ({"total_cost": {"excl_vat": "two"}}, "total_cost.excl_vat: must be a number"),
         ({"total_cost": {"before_taxes": 2}}, "is a field of OCPI 2.3.0"),
         ({"currency": "CNY"}, "is not EUR"),

@@ -357,7 +357,7 @@ def test_whole_records_are_priced_and_held_against_what_they_state(tmp_path: Pat
     status, out, _ = run("tariff", "price", str(tmp_path / "records"), "--json")
     assert status == 1
     good, bad = (json.loads(line) for line in out.splitlines())
-    assert (good["incl_vat"], good["stated_incl_vat"], good["agrees"]) == ("5.50", "5.5", True)
+    assert (good["incl_vat"], good["stated_incl_vat"], good["agrees"]) == ("5.50", "5.50", True)
     assert (bad["id"], "tariffs" in bad["error"]) == ("2", True)
     (tmp_path / "records").write_text(json.dumps(record_of({"excl_vat": 4})))
     status, out, _ = run("tariff", "price", str(tmp_path / "records"))

@@ -46,24 +46,29 @@ ROUTES: Mapping[str, tuple[tuple[Flag, ...], tuple[str, ...], str]] = {
 """How each reason moves money: its flags, and what debit and credit begin with."""
 PAYMENTS = ("top-up/", "out/", "back/")
 """What the ids of transfers of no order begin with."""
-PAID = {"CHARGE": 1, "DEPOSIT_CHARGE": 1, "RECEIVABLE": 1, "REFUND": -1, "DEPOSIT_REFUND": -1}
-"""What of these a user pays for an order."""
+PAID = {"CHARGE": 1, "RECEIVABLE": 1, "REFUND": -1}
+CLAIMED = {"DEPOSIT_CHARGE": 1, "DEPOSIT_REFUND": -1}
+TAXED = {"VAT": 1, "VAT_BACK": -1}
+"""What of these a user pays for an order, what of that is of its deposit, and what is VAT."""
 
 BILLED = (OrderState.SETTLED, OrderState.DISPUTED)
 
 
 class OrderFacts(Struct, frozen=True):
-    """What the ledger is compared with: an order's state, and what it says is held."""
+    """What the ledger is compared with: an order's state, and what it says is held, of that as a deposit."""
 
     state: OrderState
     held_minor: int
+    deposit_held_minor: int = 0
 
 
 class Charges(Struct, frozen=True):
-    """An order's charge records: how many correct no other, the total of the one that none corrects, and how many there are."""
+    """An order's charge records: how many correct no other, what the one says that none corrects, and how many there are."""
 
     originals: int
-    total_minor: int
+    price_minor: int
+    deposit_minor: int = 0
+    vat_minor: int = 0
     count: int = 1
 
 
@@ -80,7 +85,7 @@ class Audit(Struct, frozen=True):
     batches: int = 0
 
 
-UNCHARGED = Charges(0, 0, 0)
+UNCHARGED = Charges(0, 0, count=0)
 UNREAD = Audit("", 0, 0, 0, 0, 0, 0)
 
 
@@ -90,6 +95,8 @@ class _Books:
     sums: dict[LedgerAccount, int] = field(default_factory=dict)
     holds: dict[TransferId, Transfer] = field(default_factory=dict)
     paid: dict[bytes, int] = field(default_factory=dict)
+    claimed: dict[bytes, int] = field(default_factory=dict)
+    taxed: dict[bytes, int] = field(default_factory=dict)
     debits: int = 0
     credits: int = 0
     count: int = 0
@@ -132,9 +139,11 @@ def _replay(books: _Books, transfer: Transfer) -> str:
     books.sums[transfer.credit] = books.sums.get(transfer.credit, 0) + transfer.amount_minor
     books.debits += transfer.amount_minor
     books.credits += transfer.amount_minor
-    if transfer.reason in PAID and transfer.order_id is not None:
-        paid = PAID[transfer.reason] * transfer.amount_minor
-        books.paid[transfer.order_id] = books.paid.get(transfer.order_id, 0) + paid
+    if transfer.order_id is not None:
+        for sums, signs in ((books.paid, PAID), (books.claimed, CLAIMED), (books.taxed, TAXED)):
+            if transfer.reason in signs:
+                amount = signs[transfer.reason] * transfer.amount_minor
+                sums[transfer.order_id] = sums.get(transfer.order_id, 0) + amount
     return ""
 
 
@@ -181,25 +190,43 @@ def _compare(
         if books.balances.get(account, Balance(account)) != kept.get(account, Balance(account)):
             return f"account {account}: the balance kept is not what its rows give"
     held: dict[bytes, int] = {}
+    deposits: dict[bytes, int] = {}
     for hold in books.holds.values():
         if hold.order_id is None or hold.order_id not in orders:
             return f"row of {hold.id}: the hold of no order is open"
         held[hold.order_id] = held.get(hold.order_id, 0) + hold.amount_minor
+        if hold.credit.startswith(DEPOSIT):
+            deposits[hold.order_id] = deposits.get(hold.order_id, 0) + hold.amount_minor
     for account, total in books.sums.items():
         if account.startswith((ESCROW, DEPOSIT)) and total != 0:
             return f"account {account}: it is not empty"
     for order_id, order in orders.items():
-        fault = _order_fault(order, held.get(order_id, 0), books.paid.get(order_id, 0), charges.get(order_id, UNCHARGED))
+        charged = charges.get(order_id, UNCHARGED)
+        fault = (
+            _hold_fault(order, held.get(order_id, 0), deposits.get(order_id, 0))
+            or _charge_fault(order, charged)
+            or _moved_fault(charged, *(sums.get(order_id, 0) for sums in (books.paid, books.claimed, books.taxed)))
+        )
         if fault:
             return f"order {id_text(order_id)}: {fault}"
     return ""
 
 
-def _order_fault(order: OrderFacts, held_minor: int, paid_minor: int, charged: Charges) -> str:
+def _hold_fault(order: OrderFacts, held_minor: int, deposit_minor: int) -> str:
     if held_minor != order.held_minor:
         return "what is held is not what it says"
+    return "" if deposit_minor == order.deposit_held_minor else "what is held as its deposit is not what it says"
+
+
+def _charge_fault(order: OrderFacts, charged: Charges) -> str:
     if (order.state in BILLED) != (charged.originals > 0):
         return "it has a charge record and is not settled" if charged.originals else "it is settled without a charge record"
-    if charged.originals > 1:
-        return "it has two original charge records"
-    return "what was paid is not what its charge record says" if paid_minor != charged.total_minor else ""
+    return "it has two original charge records" if charged.originals > 1 else ""
+
+
+def _moved_fault(charged: Charges, paid_minor: int, claimed_minor: int, taxed_minor: int) -> str:
+    if paid_minor != charged.price_minor:
+        return "what was paid is not what its charge record says"
+    if claimed_minor != charged.deposit_minor:
+        return "what was taken of its deposit is not what its charge record says"
+    return "" if taxed_minor == charged.vat_minor else "the VAT is not what its charge record says"

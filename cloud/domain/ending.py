@@ -175,7 +175,7 @@ def _late_end(order: Order, end: OpenedEnd, grant: Verified[GrantBody] | None, f
     claimed = order.bill.deposit_claimed_minor if is_damaged else Minor(0)  # what was ruled of a damage is owed all the same
     if charged.incl_vat_minor <= order.bill.incl_vat_minor:
         return correct(ended, charged, replace(facts, billing=billing), now, parts=parts, deposit_claimed=claimed)
-    if not order.bill.deposit_claimed_minor:
+    if not order.bill.deposit_claimed_minor or is_damaged:
         return _kept(order, "an end receipt that would bill more is kept", parts, now)
     as_billed = charge_on_evidence(order, facts, order.bill.evidence_basis)
     return correct(order, as_billed, facts, now, parts=parts, deposit_claimed=Minor(0))

@@ -99,9 +99,9 @@ def payment_id(purpose: Purpose, owner: bytes, request: RequestId, part: int = 0
     return PaymentId(f"{kind}/{id_text(owner)}/{id_text(request)}" + (f"/{part}" if part else ""))
 
 
-def chargeback_id(gateway_id: str) -> PaymentId:
-    """Name a chargeback by the gateway's own name for it."""
-    return PaymentId(f"back/{gateway_id}")
+def chargeback_id(gateway_id: str, number: int = 1) -> PaymentId:
+    """Name a chargeback by the gateway's own name for it, and how often that was lost."""
+    return PaymentId(f"back/{gateway_id}" + (f"/{number}" if number > 1 else ""))
 
 
 def opening(payment: Payment) -> tuple[Transfer, ...]:

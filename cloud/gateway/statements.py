@@ -26,10 +26,10 @@ class Asked(Protocol):
 
 
 def period_of(asked: Asked) -> tuple[Instant, Instant]:
-    """Read a period; raises Rejected{MALFORMED} for an empty one."""
+    """Read a period; raises Rejected{PERIOD_EMPTY}."""
     start, end = instant_of(asked.from_time), instant_of(asked.to_time)
     if start >= end:
-        raise Rejected(Reason.MALFORMED, field="to_time", problem="is later than from_time")
+        raise Rejected(Reason.PERIOD_EMPTY)
     return start, end
 
 

@@ -80,8 +80,15 @@ class Payments:
         return (await self._ask(payment))[0]
 
     async def look_back(self, gateway_id: str) -> Payment | None:
-        """Ask the gateway about a top-up that it says was given back; raises Unavailable."""
-        return await self._take_back(await _beside(lambda: self._gateway.taken_back(gateway_id)))
+        """Ask the gateway about a top-up that it says was given back; raises Unavailable.
+
+        A top-up whose own answer was lost is asked about first.
+        """
+        receipt = await _beside(lambda: self._gateway.taken_back(gateway_id))
+        taken = await self._take_back(receipt)
+        if taken is None and await self.advance_open():
+            taken = await self._take_back(receipt)
+        return taken
 
     async def advance_open(self) -> list[Payment]:
         """Ask about every open payment; gives them as they stand then. Without a gateway there are none."""

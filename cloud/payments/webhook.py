@@ -20,6 +20,7 @@ from energyshare.errors import Unavailable
 PATH = "/stripe"
 BODY_MAX = 256 * 1024
 OLDEST_S = 300
+STOP_WITHIN_S = 2.0
 logger = logging.getLogger(__name__)
 TAKING_BACK = ("dispute", "refund")
 
@@ -67,7 +68,7 @@ def application(payments: Asked, secret: str) -> web.Application:
 @asynccontextmanager
 async def listening(payments: Asked, secret: str, listen: str) -> AsyncIterator[None]:
     """Listen for Stripe on HOST:PORT; raises Unavailable when that address is taken."""
-    runner = web.AppRunner(application(payments, secret), access_log=None)
+    runner = web.AppRunner(application(payments, secret), access_log=None, shutdown_timeout=STOP_WITHIN_S)
     await runner.setup()
     host, _, port = listen.rpartition(":")
     try:

@@ -43,8 +43,9 @@ def one_payment(name: PaymentId) -> Select[Any]:
 
 
 def top_up_named(gateway_id: str, gateway: str) -> Select[Any]:
-    """Build the read of a top-up by its gateway's id."""
-    return select(payments).where(C.gateway_id == gateway_id, C.gateway == gateway, C.purpose == Purpose.TOP_UP)
+    """Build the read of a top-up by its gateway's id, if money may have come in by it."""
+    is_in = C.state.in_((PaymentState.PENDING, PaymentState.SUCCEEDED))
+    return select(payments).where(C.gateway_id == gateway_id, C.gateway == gateway, C.purpose == Purpose.TOP_UP, is_in)
 
 
 def refundable(account: LedgerAccount, gateway: str) -> Select[Any]:

@@ -182,7 +182,8 @@ def check_ledger(readers: Readers, checkpoints: Sequence[CheckpointBody] = ()) -
 
 def _check_laws(read: Any) -> Audit:
     o = t.orders.c
-    orders = {row.id: OrderFacts(OrderState(row.state), row.hold_minor) for row in read(select(o.id, o.state, o.hold_minor))}
+    facts = read(select(o.id, o.state, o.hold_minor, o.deposit_held_minor))
+    orders = {row.id: OrderFacts(OrderState(row.state), row.hold_minor, row.deposit_held_minor) for row in facts}
     kept = {row.account: balance_of(row) for row in read(select(t.balances))}
     return audit(_transfers(read), kept, orders, _charges(read(select(t.charge_records))))
 
@@ -194,8 +195,15 @@ def _charges(rows: Iterable[Any]) -> dict[bytes, Charges]:
     charges: dict[bytes, Charges] = {}
     for row in records:
         known = charges.get(row.order_id, UNCHARGED)
-        total = known.total_minor if row.digest in corrected else row.incl_vat_minor + row.deposit_claimed_minor
-        charges[row.order_id] = Charges(known.originals + (row.corrects is None), total, known.count + 1)
+        now = known
+        if row.digest not in corrected:
+            now = replace(
+                known,
+                price_minor=row.incl_vat_minor,
+                deposit_minor=row.deposit_claimed_minor,
+                vat_minor=row.incl_vat_minor - row.excl_vat_minor,
+            )
+        charges[row.order_id] = replace(now, originals=known.originals + (row.corrects is None), count=known.count + 1)
     return charges
 
 

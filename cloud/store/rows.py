@@ -102,6 +102,7 @@ def order_changes(order: Order) -> dict[str, Any]:
         "end_request_hash": order.end_request_hash,
         "ending_since": order.ending_since,
         "total_minor": order.total_minor,
+        "bill_settled": order.bill.settled if order.bill else None,
         "work": msgspec.json.encode(order.work).decode() if order.work else None,
         "aftermath": _aftermath_text(order),
     }

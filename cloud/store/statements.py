@@ -8,14 +8,17 @@ from sqlalchemy import and_, case, func, or_, select
 
 from cloud.domain import ledger
 from cloud.domain.ledger import Earned, Flag, LedgerAccount
+from cloud.domain.order import Wait
 from cloud.domain.settings import Settings
 from cloud.store import tables as t
 from cloud.store.readers import Readers
+from energyshare.errors import Reason, Rejected
 from energyshare.values import AccountId, Instant, Minor, ProviderId, later
 
 Read = Callable[[Any], Any]
 Key = tuple[bytes | None, int]
 MOVED = (Flag.POSTED, Flag.POST_PENDING)
+ROWS_MAX = 20_000  # of one statement: an answer of some 3 MB
 
 
 class StatementRow(Struct, frozen=True):
@@ -54,14 +57,19 @@ class Statement(Struct, frozen=True):
 
 
 def statement(readers: Readers, role: str, account: AccountId, start: Instant, end: Instant) -> Statement:
-    """Give what moved from one instant until before another; what is held counts as on the account."""
+    """Give what moved from one instant until before another; what is held counts as on the account.
+
+    Raises: Rejected{PERIOD_TOO_LONG} for more than ROWS_MAX movements.
+    """
     whose = ledger.provider_account(ProviderId(account)) if role == "provider" else ledger.user_account(account)
     at = t.transfers.c.at
     with readers.snapshot() as read:
         opening = _sum(read, whose, at < start)
         period = and_(at >= start, at < end)
-        moved = read(_movements(whose).where(period).order_by(at, t.transfers.c.row)).all()
-        records = _records(read, {row.order_id for row in moved})
+        moved = read(_movements(whose).where(period).order_by(at, t.transfers.c.row).limit(ROWS_MAX + 1)).all()
+        if len(moved) > ROWS_MAX:
+            raise Rejected(Reason.PERIOD_TOO_LONG, most=str(ROWS_MAX))
+        records = _records(read, whose, period)
         return Statement(
             opening,
             _running(moved, whose, opening, records),
@@ -72,23 +80,30 @@ def statement(readers: Readers, role: str, account: AccountId, start: Instant, e
 
 
 def payable_minor(rows: Callable[[Any], Sequence[Any]], provider: ProviderId, now: Instant, settings: Settings) -> Minor:
-    """Give what a provider can be paid now: what nobody can dispute any more, less what was paid out or taken back."""
-    x = t.transfers.c
+    """Give what a provider can be paid now: what nobody can dispute any more, less what was paid out or taken back.
+
+    A bill can be disputed for a time from when it was settled, or from when a deposit that waited with it was decided on.
+    """
+    x, o = t.transfers.c, t.orders.c
     whose = ledger.provider_account(provider)
     is_in = and_(x.credit == whose, x.flag.in_(MOVED))
-    is_old = x.at <= later(now, -settings.dispute_within_s)
+    is_old = and_(o.bill_settled <= later(now, -settings.dispute_within_s), func.coalesce(o.wait, "") != Wait.NOT_RETURNED)
     is_out = and_(x.debit == whose, x.flag.in_(MOVED))
     held = case((x.flag == Flag.PENDING, x.amount_minor), (x.flag != Flag.POSTED, -x.hold_minor), else_=0)
 
     def total(amount: Any, *where: Any) -> Any:
         return func.coalesce(func.sum(case((and_(*where), amount), else_=0)), 0)
 
-    sums = select(
-        x.order_id,
-        total(x.amount_minor, is_in, is_old).label("matured"),
-        (total(x.amount_minor, is_in) - total(x.amount_minor, is_out)).label("net"),
-        total(held, x.debit == whose).label("held"),
-    ).where(or_(x.debit == whose, x.credit == whose))
+    sums = (
+        select(
+            x.order_id,
+            total(x.amount_minor, is_in, is_old).label("matured"),
+            (total(x.amount_minor, is_in) - total(x.amount_minor, is_out)).label("net"),
+            total(held, x.debit == whose).label("held"),
+        )
+        .join_from(t.transfers, t.orders, o.id == x.order_id, isouter=True)
+        .where(or_(x.debit == whose, x.credit == whose))
+    )
     found = rows(sums.group_by(x.order_id))
     earned = [Earned(row.matured, row.net, row.held) for row in found if row.order_id is not None]
     return ledger.payable(earned, sum(row.net for row in found if row.order_id is None))
@@ -128,14 +143,12 @@ def _running(
     return tuple(rows)
 
 
-def _records(read: Read, orders: set[bytes | None]) -> dict[Key, Any]:
-    """Give charge records by their order and time, which the transfers that they made share."""
+def _records(read: Read, account: LedgerAccount, period: Any) -> dict[Key, Any]:
+    """Give the charge records of a period's orders by order and time, which the transfers that they made share."""
     c = t.charge_records.c
-    found: dict[Key, Any] = {}
-    for order_id in orders - {None}:
-        rows = read(select(t.charge_records).where(c.order_id == order_id).order_by(c.corrects.is_not(None))).all()
-        found |= {(row.order_id, row.at): row for row in rows}
-    return found
+    orders = _movements(account).where(period).with_only_columns(t.transfers.c.order_id)
+    rows = read(select(t.charge_records).where(c.order_id.in_(orders)).order_by(c.corrects.is_not(None))).all()
+    return {(row.order_id, row.at): row for row in rows}
 
 
 def _billed(read: Read, role: str, account: AccountId, reason: str, period: Any) -> int:

@@ -151,6 +151,7 @@ orders = Table(
     _hash("end_request_hash", nullable=True),
     _number("ending_since", nullable=True),
     _number("total_minor"),
+    _number("bill_settled", nullable=True),
     Column("work", Text, nullable=True),
     Column("aftermath", Text, nullable=True),
     Index("orders_by_account", "account_id", "state"),

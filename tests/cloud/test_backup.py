@@ -110,6 +110,7 @@ def test_tables_from_before_deposits_had_accounts_are_left_alone_while_one_is_he
     cloud.close()
     with closing(sqlite3.connect(cloud.path)) as connection, connection:
         connection.execute("ALTER TABLE orders DROP COLUMN deposit_held_minor")
+        connection.execute("ALTER TABLE orders DROP COLUMN bill_settled")
         connection.execute("UPDATE alembic_version SET version_num = '0004'")
     with pytest.raises(Unavailable, match="1 orders still hold a deposit"):
         open_writer(cloud.path)

@@ -135,12 +135,15 @@ def test_a_batch_that_was_touched_is_a_fault(settled: Cloud, change: str, words:
     assert words in fault(settled)
 
 
+COLUMNS_SINCE = ("deposit_held_minor", "bill_settled")
+
+
 def rewrite_chain(cloud: Cloud) -> None:
     """Write the whole chain anew over the rows as they are, as one who knows this program would."""
     chain = incarnation_of(cloud.engine)
     cloud.close()
     by_hand(cloud, "DELETE FROM ledger_batches", "UPDATE alembic_version SET version_num = '0002'", "DROP TABLE commissions")
-    by_hand(cloud, "DROP TABLE ledger_batches", "ALTER TABLE orders DROP COLUMN deposit_held_minor")
+    by_hand(cloud, "DROP TABLE ledger_batches", *(f"ALTER TABLE orders DROP COLUMN {name}" for name in COLUMNS_SINCE))
     with closing(sqlite3.connect(cloud.path)) as connection, connection:
         for name in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'pay%'").fetchall():
             connection.execute(f"DROP TABLE {name[0]}")

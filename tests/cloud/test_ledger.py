@@ -121,11 +121,18 @@ class Books:
         self.states[order], self.bills[order] = OrderState.SETTLED, (provider, after)
 
     def orders(self) -> dict[bytes, OrderFacts]:
-        held = {order: held.amounts.total_minor for order, held in self.held.items()}
-        return {order: OrderFacts(state, held.get(order, 0)) for order, state in self.states.items()}
+        held = {order: held.amounts for order, held in self.held.items()}
+        nothing = amounts(0)
+        return {
+            order: OrderFacts(state, held.get(order, nothing).total_minor, held.get(order, nothing).deposit_minor)
+            for order, state in self.states.items()
+        }
 
     def audit(self, rows: list[Transfer] | None = None) -> Audit:
-        charges: dict[bytes, Charges] = {order: Charges(1, shares.total_minor) for order, (_, shares) in self.bills.items()}
+        charges: dict[bytes, Charges] = {
+            order: Charges(1, shares.price_minor, shares.deposit_minor, shares.vat_minor)
+            for order, (_, shares) in self.bills.items()
+        }
         return audit(enumerate(self.rows if rows is None else rows), self.kept, self.orders(), charges)
 
 
@@ -282,6 +289,9 @@ DISPUTED, CANCELLED = OrderFacts(OrderState.DISPUTED, 0), OrderFacts(OrderState.
         (CANCELLED, Charges(1, 0), "it has a charge record and is not settled"),
         (DONE, Charges(2, 0), "it has two original charge records"),
         (DONE, Charges(1, 7), "what was paid is not what its charge record says"),
+        (DONE, Charges(1, 0, 7), "what was taken of its deposit is not what its charge record says"),
+        (DONE, Charges(1, 0, 0, 7), "the VAT is not what its charge record says"),
+        (OrderFacts(OrderState.SETTLED, 0, 5), Charges(1, 0), "what is held as its deposit is not what it says"),
         (OrderFacts(OrderState.SETTLED, 5), Charges(1, 0), "what is held is not what it says"),
         (DONE, Charges(1, 0), ""),
         (DISPUTED, Charges(1, 0), ""),

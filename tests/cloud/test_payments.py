@@ -273,6 +273,34 @@ def test_a_chargeback_that_is_won_comes_back_once(office: Office, bank: Bank) ->
     assert [d for d in office.reconcile().differences if d.gateway_id] == []
 
 
+def test_a_chargeback_that_is_lost_after_it_was_won_is_taken_again(office: Office, bank: Bank) -> None:
+    paid_in = office.top_up("eve", 500)
+    for outcome, left in ((Outcome.SUCCEEDED, 200), (Outcome.FAILED, 500), (Outcome.SUCCEEDED, 200), (Outcome.FAILED, 500)):
+        bank.takes_back(paid_in, 300, outcome)
+        for _ in range(2):
+            assert [d for d in office.reconcile().differences if d.gateway_id] == []
+            assert office.available("eve") == left
+
+
+def test_what_was_given_back_of_no_payment_is_nobody_s(office: Office, bank: Bank) -> None:
+    bank.lost = 1
+    with pytest.raises(Unavailable):
+        office.top_up("eve", 500)
+    bank.back["du"] = Receipt(None, "du", Outcome.SUCCEEDED, Minor(70_000), takes_back="")
+    assert asyncio.run(office.payments.look_back("du")) is None
+    assert owed(office, "eve") == 0
+
+
+def test_a_chargeback_of_a_top_up_whose_answer_was_lost_waits_for_that(office: Office, bank: Bank) -> None:
+    bank.lost = 1
+    with pytest.raises(Unavailable):
+        office.top_up("eve", 500)
+    [made] = bank.taken.values()
+    bank.back["back-1"] = Receipt(None, "back-1", Outcome.SUCCEEDED, Minor(300), takes_back=made.gateway_id)
+    asyncio.run(office.payments.look_back("back-1"))
+    assert (office.available("eve"), owed(office, "eve")) == (200, 0)
+
+
 def test_one_that_was_over_before_it_was_heard_of_moves_nothing_in_all(office: Office, bank: Bank) -> None:
     bank.takes_back(office.top_up("eve", 500), 300, Outcome.FAILED)
     assert [d for d in office.reconcile().differences if d.gateway_id] == []

@@ -105,6 +105,20 @@ def test_a_claimed_deposit_that_its_user_disputes_is_held_apart_from_the_price(c
     require_lawful(cloud, story)
 
 
+def test_a_ruled_damage_stays_owed_when_a_dearer_receipt_comes_late(cloud: Cloud) -> None:
+    story = Story(cloud, device="sun-battery").until_active()
+    cloud.now = story.at(1_800)
+    story.by_user(story.reporting(story.read(1_800, 600)))
+    cloud.now = story.at(5_400)
+    story.by_user(story.asking_to_end(with_receipt=False))
+    story.by_provider(story.refusing_end(1_000))
+    assert cloud.instruct(story.order, RulingMade(Minor(1_000), "scratched")) is None
+    story.end(5_400, 600)
+    story.by_user(story.asking_to_end())
+    assert story.bill().deposit_claimed_minor == 1_000
+    assert cloud.audit().fault == ""
+
+
 # Not returned
 
 

@@ -24,7 +24,7 @@ from cloud.domain.inbound import RulingMade
 from cloud.domain.ledger import Earned, Flag, Transfer, TransferId
 from cloud.gateway.desk import Cloud as Constant
 from cloud.operator_client import Direct
-from cloud.store import people
+from cloud.store import people, statements
 from cloud.store import tables as t
 from cloud.store.backup import back_up
 from cloud.store.statements import Statement, payable_minor, statement
@@ -222,6 +222,26 @@ def test_a_correction_divides_at_the_rate_of_the_bill_that_it_corrects(cloud: Cl
     assert cloud.audit().fault == ""
 
 
+def test_what_waits_with_its_deposit_is_paid_out_once_nobody_can_dispute_it(cloud: Cloud) -> None:
+    story = Story(cloud, device="sun-battery").until_active()
+    cloud.pass_s(7_200 + 3_600)
+    assert story.wait == "NOT_RETURNED"
+    cloud.pass_s(4 * 86_400)
+    assert payable(cloud) == 0
+    cloud.pass_s(4 * 86_400)  # the deposit goes back, and the bill can be disputed from now on
+    assert payable(cloud) == 0
+    cloud.pass_s(3 * 86_400)
+    assert payable(cloud) == 475
+
+
+def test_a_statement_that_would_hold_too_much_is_refused(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    Story(cloud).until_settled()
+    monkeypatch.setattr(statements, "ROWS_MAX", 0)
+    with pytest.raises(Rejected) as refusal:
+        stated(cloud, "sun")
+    assert refusal.value.reason is Reason.PERIOD_TOO_LONG
+
+
 # As typed
 
 
@@ -259,7 +279,7 @@ def test_a_statement_is_a_page_or_json_or_csv(type_in: Callable[..., str]) -> No
     ("command", "status", "words"),
     [
         (("statement", "ann", "--role", "user", "--from", "soon", "--to", "2026-12-01"), 2, "'soon' is no date"),
-        (("statement", "ann", "--role", "user", "--from", "2026-12-01", "--to", "2026-11-01"), 1, "is later than from_time"),
+        (("statement", "ann", "--role", "user", "--from", "2026-12-01", "--to", "2026-11-01"), 1, "ends before it has begun"),
         (("statement", "nobody", "--role", "user", *PERIOD), 1, "no one party bears that name"),
         (("statement", "ann", "--role", "user", *PERIOD, "--csv", "--json"), 2, "choose one"),
         (("statement", "ann", "--role", "user", *PERIOD), 0, "closing balance 995.93 CNY"),

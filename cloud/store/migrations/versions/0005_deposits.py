@@ -1,4 +1,6 @@
-"""Deposits are held in accounts of their own."""
+"""Deposits are held in accounts of their own; since when a bill can be disputed is a column."""
+
+import json
 
 import sqlalchemy as sa
 from alembic import op
@@ -20,8 +22,15 @@ def upgrade() -> None:
     if still_open:
         raise Unavailable(f"{still_open} orders still hold a deposit", "let them end under the version before, then upgrade")
     op.add_column("orders", sa.Column("deposit_held_minor", sa.BigInteger(), nullable=False, server_default="0"))
+    op.add_column("orders", sa.Column("bill_settled", sa.BigInteger(), nullable=True))
+    billed = sa.text("UPDATE orders SET bill_settled = :settled WHERE id = :id")
+    for order_id, aftermath in op.get_bind().execute(sa.text("SELECT id, aftermath FROM orders WHERE aftermath IS NOT NULL")):
+        bill = json.loads(aftermath).get("bill")
+        if bill:
+            op.get_bind().execute(billed, {"id": order_id, "settled": bill["settled"]})
 
 
 def downgrade() -> None:
     """Take it away again."""
+    op.drop_column("orders", "bill_settled")
     op.drop_column("orders", "deposit_held_minor")
