@@ -49,6 +49,8 @@ def price_record(record: object, time_zone: str | None) -> Answer:
     """
     node = Node(record)
     fields = node.fields()
+    if "charging_periods" not in fields or "total_cost" not in fields:
+        raise TariffError("", "is no charge detail record: it has no charging_periods and total_cost")
     if fields.get("credit") is True:
         return {"id": fields.get("id"), "credit_reference_id": fields.get("credit_reference_id")}
     session = {name: value for name, value in fields.items() if name not in NOT_OF_A_SESSION}

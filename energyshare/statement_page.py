@@ -71,10 +71,10 @@ def _print_page(out: Console, found: Statement) -> None:
         return str(Money(Currency(found.currency), Minor(minor)))
 
     lines = [
-        (_local(r.entry_time), r.reason, _short(r.order_id), money(r.amount_minor), money(r.balance_minor)) for r in found.rows
+        (_utc(r.entry_time), r.reason, _short(r.order_id), money(r.amount_minor), money(r.balance_minor)) for r in found.rows
     ]
     out.print(f"opening balance {money(found.opening_minor)}")
-    out.print(table(("time", "what", "order", "amount", "balance"), lines) if lines else "Nothing moved.")
+    out.print(table(("time, UTC", "what", "order", "amount", "balance"), lines) if lines else "Nothing moved.")
     out.print(f"closing balance {money(found.closing_minor)}")
     for total in found.totals:
         out.print(f"  {total.reason:16} {money(total.amount_minor)}")
@@ -106,8 +106,8 @@ def _readable(found: Statement) -> dict[str, Any]:
     return fields
 
 
-def _local(time: Timestamp) -> str:
-    return time.ToDatetime(tzinfo=UTC).astimezone().strftime("%m-%d %H:%M:%S")
+def _utc(time: Timestamp) -> str:
+    return time.ToDatetime(tzinfo=UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _short(order_id: bytes) -> str:

@@ -16,7 +16,16 @@ def print_wallet(out: Console, found: GetWalletResponse, role: str, as_json: boo
     amounts = {"available_minor": found.available_minor, "held_minor": found.held_minor}
     amounts |= {"payable_minor": found.payable_minor} if role == "provider" else {"owed_minor": found.owed_minor}
     if as_json:
-        click.echo(json.dumps(amounts | {"currency": found.currency}))
+        entries = [
+            {
+                "time": e.entry_time.ToJsonString(),
+                "amount_minor": e.amount_minor,
+                "reason": e.reason,
+                "order": id_text(e.order_id) if e.order_id else "",
+            }
+            for e in found.entries
+        ]
+        click.echo(json.dumps(amounts | {"currency": found.currency, "entries": entries}))
         return
     for name, minor in amounts.items():
         if minor or name != "owed_minor":
@@ -25,7 +34,7 @@ def print_wallet(out: Console, found: GetWalletResponse, role: str, as_json: boo
         (
             time_text(Instant(e.entry_time.ToMicroseconds())),
             money(e.amount_minor, found.currency),
-            e.reason.lower().replace("_", " "),
+            e.reason,
             f"…{id_text(e.order_id)[-6:]}" if e.order_id else "",
         )
         for e in found.entries

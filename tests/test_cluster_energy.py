@@ -48,6 +48,7 @@ def test_an_energy_order_goes_from_its_demand_to_a_proved_bill(shop: Depot) -> N
     assert (checked["fault"], checked["charge_records"], checked["held_minor"]) == ("", "1", "0")
     wallet = cluster.user("alice", "wallet", "show")
     left = 50_000 - ended["total_minor"]
+    assert [entry["amount_minor"] for entry in wallet.pop("entries")] == [-ended["total_minor"], 50_000]
     assert wallet == {"available_minor": left, "held_minor": 0, "owed_minor": 0, "currency": "CNY"}
     _require_stated(shop, ended)
     until("all acknowledgements", lambda: cluster.operator("status")["waiting_envelopes"] == "0")

@@ -19,8 +19,8 @@ from energyshare.records import replace
 from energyshare.values import ChargeBasis, Dimension, Kind, Minor, OrderId
 from terminals.user.cli import program
 from terminals.user.receipt_html import receipt_html
-from terminals.user.receipt_text import decimal_text, line_text, receipt_lines
-from terminals.user.receipts import Receipt, read_receipt, receipt_facts, shared, vat_of
+from terminals.user.receipt_text import decimal_text, line_text, receipt_lines, sums
+from terminals.user.receipts import Receipt, read_receipt, receipt_facts, shared, sum_of_lines, vat_of
 from tests.journals import LOCK, WORKER, Customer
 from tests.terminals_world import CNY, OUTLET
 
@@ -73,10 +73,31 @@ def test_each_rate_of_vat_is_stated_and_the_sums_are_those_of_the_bill(customer:
             BillLine(Dimension.ITEM, "1", "1", "1/3", "13", "100/3", "a third"),
         ),
         excl_vat_minor=Minor(3_933),
-        incl_vat_minor=Minor(4_234),
+        incl_vat_minor=Minor(4_235),
     )
     rates = vat_of(record)
-    assert [(vat.rate, vat.excl_vat_minor, vat.vat_minor) for vat in rates] == [("6", 3_000, 180), ("13", 933, 121)]
+    assert [(vat.rate, vat.excl_vat_minor, vat.vat_minor) for vat in rates] == [("6", 3_000, 180), ("13", 933, 122)]
+
+
+@pytest.mark.parametrize(
+    ("excl_vat", "incl_vat", "basis", "words"),
+    [
+        (100, 106, ChargeBasis.END_RECEIPT, "the tariff's minimum price"),
+        (50, 53, ChargeBasis.END_RECEIPT, "the tariff's maximum, or what was asked for"),
+        (50, 53, ChargeBasis.RULING, "as the operator ruled"),
+    ],
+)
+def test_where_a_limit_or_a_ruling_takes_the_place_of_the_lines_it_is_named_and_no_rate_is_claimed(
+    customer: Customer, excl_vat: int, incl_vat: int, basis: ChargeBasis, words: str
+) -> None:
+    made = receipt(customer, 1)
+    record = replace(made.record, excl_vat_minor=Minor(excl_vat), incl_vat_minor=Minor(incl_vat), basis=basis)
+    limited = replace(made, bills=(*made.bills[:-1], replace(made.bills[-1], record=record)))
+    total = sum_of_lines(record)[0]
+    rows = sums(limited)[:4]
+    assert [what for what, _ in rows] == ["sum of the lines", f"without VAT, {words}", "VAT", "total"]
+    assert rows[0][1] == f"{total / 100:.2f} CNY"
+    assert receipt_facts(limited)["vat"] == [{"rate": "", "excl_vat_minor": excl_vat, "vat_minor": incl_vat - excl_vat}]
 
 
 @pytest.mark.parametrize(

@@ -361,7 +361,7 @@ def test_whole_records_are_priced_and_held_against_what_they_state(tmp_path: Pat
     assert (bad["id"], "tariffs" in bad["error"]) == ("2", True)
     (tmp_path / "records").write_text(json.dumps(record_of({"excl_vat": 4})))
     status, out, _ = run("tariff", "price", str(tmp_path / "records"))
-    assert (status, "differs" in out) == (0, True)
+    assert (status, "differs" in out) == (1, True)
 
 
 def test_a_file_that_is_not_json_is_wrong_usage(tmp_path: Path) -> None:

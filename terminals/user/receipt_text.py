@@ -8,7 +8,7 @@ from msgspec import Struct
 from energyshare.bodies import BillLine, ChargeRecordBody
 from energyshare.values import Currency, Dimension, Kind, currency_exponent, id_text
 from terminals.units import duration_text, energy_text, money, plain, time_text
-from terminals.user.receipts import Receipt, vat_of
+from terminals.user.receipts import Receipt, Vat, instead_of_lines, sum_of_lines, vat_of
 from terminals.user.waits import deposit_word
 
 THINGS = {
@@ -79,8 +79,10 @@ def sums(receipt: Receipt) -> list[tuple[str, str]]:
     """Give what stands below the lines: totals, VAT per rate, deposit."""
     record, currency = receipt.record, receipt.currency
     deposit = receipt.offer.asset.deposit_minor
-    rows: list[tuple[str, int]] = [("without VAT", record.excl_vat_minor)]
-    rows += [(f"VAT {vat.rate} % on {money(vat.excl_vat_minor, currency)}", vat.vat_minor) for vat in vat_of(record)]
+    instead = instead_of_lines(record)
+    rows: list[tuple[str, int]] = [("sum of the lines", sum_of_lines(record)[0])] if instead else []
+    rows += [(f"without VAT, {instead}" if instead else "without VAT", record.excl_vat_minor)]
+    rows += [(_vat_text(vat, currency), vat.vat_minor) for vat in vat_of(record)]
     rows += [("total", record.incl_vat_minor)]
     if deposit:
         rows += [("deposit kept by the provider", record.deposit_claimed_minor)] if record.deposit_claimed_minor else []
@@ -89,6 +91,10 @@ def sums(receipt: Receipt) -> list[tuple[str, str]]:
     rows += [("disputed, until the operator rules", receipt.disputed_minor)] if receipt.disputed_minor else []
     rows += [("held at most", record.hold_minor)]
     return [(what, money(minor, currency)) for what, minor in rows]
+
+
+def _vat_text(vat: Vat, currency: Currency) -> str:
+    return f"VAT {vat.rate} % on {money(vat.excl_vat_minor, currency)}" if vat.rate else "VAT"
 
 
 def history_lines(receipt: Receipt) -> list[str]:

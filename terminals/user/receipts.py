@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from energyshare.bodies import BillLine, ChargeRecordBody, EndRefusalBody, OfferBody, RulingBody
+from energyshare.charging import half_up
 from energyshare.errors import EnergyShareError, Reason, Rejected
 from energyshare.places import place_name
 from energyshare.values import (
+    ChargeBasis,
     Currency,
     Digest,
     Kind,
+    Minor,
     OrderId,
     PartKind,
     id_text,
@@ -120,8 +123,32 @@ def read_receipt(me: "UserTerminal", order_id: OrderId) -> Receipt:
     )
 
 
+def instead_of_lines(record: ChargeRecordBody) -> str:
+    """Say what took the place of the sum of the lines; empty where the bill is that sum."""
+    excl_vat, incl_vat = sum_of_lines(record)
+    if (excl_vat, incl_vat) == (record.excl_vat_minor, record.incl_vat_minor):
+        return ""
+    if record.basis is ChargeBasis.RULING:
+        return "as the operator ruled"
+    if record.incl_vat_minor > incl_vat or record.excl_vat_minor > excl_vat:
+        return "the tariff's minimum price"
+    return "the tariff's maximum, or what was asked for"
+
+
+def sum_of_lines(record: ChargeRecordBody) -> tuple[Minor, Minor]:
+    """Sum up the lines without and with VAT, rounded as bills are."""
+    nets = [(Fraction(line.excl_vat_minor), Fraction(line.vat)) for line in record.lines]
+    incl_vat = sum((net * (1 + rate / 100) for net, rate in nets), Fraction(0))
+    return half_up(sum((net for net, _ in nets), Fraction(0))), half_up(incl_vat)
+
+
 def vat_of(record: ChargeRecordBody) -> tuple[Vat, ...]:
-    """Share a bill among its rates of VAT, to the minor unit: the sums are those of the record."""
+    """Share a bill among its rates of VAT, to the minor unit: the sums are those of the record.
+
+    Where something took the place of the lines' sum, no rate can be told: it is one amount, of rate "".
+    """
+    if instead_of_lines(record):
+        return (Vat("", record.excl_vat_minor, record.incl_vat_minor - record.excl_vat_minor),)
     rates: dict[str, Fraction] = {}
     for line in record.lines:
         rates[line.vat] = rates.get(line.vat, Fraction(0)) + Fraction(line.excl_vat_minor)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from energyshare.errors import Corrupt, EnergyShareError, Rejected
+from energyshare.errors import Corrupt, EnergyShareError, Reason, Rejected
 from energyshare.records import replace
 from energyshare.values import PublicKey, id_text
 from terminals.units import plain
@@ -19,13 +19,18 @@ if TYPE_CHECKING:
     from terminals.journal import Journal
 
 FILE = click.Path(dir_okay=False, path_type=Path)
+DAMAGED = "it is no bundle, or was cut or altered: ask whoever has the original for it"
 
 
 class NotProved(EnergyShareError):
     """A bundle does not prove its bill; `code` names what does not hold."""
 
     def __init__(self, file: Path, code: str, refusal: Rejected) -> None:
-        self.code, self.refusal, self.hint = code, refusal, refusal.hint
+        self.code, self.refusal = code, refusal
+        is_damaged = refusal.reason is Reason.MALFORMED
+        self.hint = (
+            "it is no bundle, or was cut or altered: ask whoever has the original for it" if is_damaged else refusal.hint
+        )
         super().__init__(f"{file}: {str(refusal).removesuffix(f' [{refusal.reason}]')} [{code}]")
 
 

@@ -137,6 +137,8 @@ def tariff_price(
     """
     from energyshare.ocpi import price_case, price_line
 
+    if batch is not None and tariff is not None:
+        raise click.UsageError("give --batch CASES.jsonl, or files")
     if batch is not None:
         print_batch(price_line(line) for line in batch if line.strip())
         return
@@ -194,19 +196,22 @@ def print_batch(answers: Iterable[dict[str, object]]) -> None:
 
 
 def print_records(file: IO[bytes], time_zone: str | None, as_json: bool) -> None:
-    """Print what each record comes to beside what it states; ends with 1 if one can't be priced."""
+    """Print what each record comes to beside what it states; ends with 1 if one can't be priced, or differs."""
     from energyshare.ocpi_records import price_records, records_of
 
     try:
         answers = price_records(records_of(file.read()), time_zone)
     except TariffError as error:
         raise click.BadParameter(f"{file.name} is not JSON: {error}") from None
-    if as_json:
-        print_batch(answers)
-        return
     found = list(answers)
-    pages.out.print(table(("record", "priced", "states", "with VAT", ""), [record_row(answer) for answer in found]))
-    if any("error" in answer for answer in found):
+    if as_json:
+        for answer in found:
+            click.echo(json.dumps(answer))
+    elif found:
+        pages.out.print(table(("record", "priced", "states", "with VAT", ""), [record_row(answer) for answer in found]))
+    else:
+        pages.say("There is no record in it.")
+    if any("error" in answer or answer.get("agrees") is False for answer in found):
         raise SystemExit(1)
 
 
@@ -217,8 +222,9 @@ def record_row(answer: dict[str, object]) -> tuple[str, ...]:
         return name, "", "", "", f"can't be priced: {escape(str(answer['error']))}"
     if "agrees" not in answer:
         return name, "", "", "", f"credit of {escape(str(answer['credit_reference_id']))}"
-    amounts = (f"{answer['incl_vat']} {answer['currency']}", str(answer.get("stated_incl_vat", answer["stated_excl_vat"])))
-    return name, *amounts, "yes" if "stated_incl_vat" in answer else "no", "agrees" if answer["agrees"] else "differs"
+    kind = "incl_vat" if "stated_incl_vat" in answer else "excl_vat"
+    amounts = (f"{answer[kind]} {answer['currency']}", str(answer[f"stated_{kind}"]))
+    return name, *amounts, "yes" if kind == "incl_vat" else "no", "agrees" if answer["agrees"] else "differs"
 
 
 def start_of(text: str | None, time_zone: str) -> Instant:
