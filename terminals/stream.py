@@ -74,6 +74,7 @@ class Terminal:
         self._something_to_send = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
         self._leaving = False
+        self.is_connected = False
 
     def say(self, order_id: OrderId | None, message: Message) -> Number:
         """Say a message, inside a journal transaction; it leaves when that is committed and a stream is open."""
@@ -133,9 +134,11 @@ class Terminal:
                         break
                     continue
                 serving = asyncio.create_task(self._serve(call, handler))
+                self.is_connected = True
                 try:
                     yield serving
                 finally:
+                    self.is_connected = False
                     await self._leave(call, serving)
                 return
         raise failure

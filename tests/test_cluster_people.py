@@ -184,6 +184,16 @@ def test_a_revoked_terminal_s_stream_ends_and_it_is_not_let_in_again(shop: Depot
     assert "energyshare: error: this terminal's identity was revoked" in said
 
 
+def test_a_provider_sees_whether_it_is_connected(shop: Depot) -> None:
+    shop.wait_until_online()
+    assert shop.types("status")["line"] == "connected"
+    shop.kill_cloud()
+    until("the loss", lambda: shop.types("watch", "--once")["line"] == "not connected to the cloud")
+    shop.restart_cloud()
+    until("the line", lambda: shop.types("status")["line"] == "connected")
+    shop.wait_until_online()
+
+
 def test_a_backup_of_a_running_cloud_is_made_and_not_put_back_under_it(shop: Depot, alice: Person) -> None:
     file = shop.cluster.folder / "cloud-backup.db"
     order_id = _started(shop, alice, Kind.ENERGY)

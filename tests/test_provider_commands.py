@@ -167,6 +167,14 @@ def test_extra_work_that_the_cloud_refused_ends_with_its_reason(place: Place) ->
 # Orders
 
 
+def test_what_is_shown_without_a_daemon_says_so(place: Place) -> None:
+    with opened(place):
+        pass
+    assert told(place, "status")["line"] == "no daemon runs"
+    assert "no daemon runs" in run(place, "status").output
+    assert "no daemon runs" in run(place, "watch", "--once").output
+
+
 def test_an_order_is_cancelled_without_a_daemon_and_the_note_says_when_it_leaves(place: Place) -> None:
     with_order(place, Kind.ENERGY)
     result = run(place, "order", "cancel", "1", "--reason", "NO_STAFF")

@@ -100,7 +100,11 @@ class Reload(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
     config: Text | None = None
 
 
+class AskLine(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
+    """Ask whether the cloud is connected."""
+
+
 EndAct = ConfirmEnd | RefuseEnd | StateNotReturned | ReleaseDevice
 OrderAct = EndAct | CancelOrder | WithdrawOffers | CheckIn | ProposeWork | AskSettlement
-Act = OrderAct | CloseAsset | OpenAsset | Reload
+Act = OrderAct | CloseAsset | OpenAsset | Reload | AskLine
 Perform = Callable[[Act], Awaitable[Facts]]

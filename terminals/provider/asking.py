@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from energyshare.errors import Reason, Rejected
+from energyshare.errors import EnergyShareError, Reason, Rejected
 from energyshare.values import OrderId
 from terminals.identity import Identity, load_identity, utc_now
 from terminals.journal import Journal
-from terminals.provider.acts import Act, Facts
+from terminals.provider.acts import Act, AskLine, Facts
 from terminals.provider.control import NotRunning, call
 from terminals.provider.documents import OrderDocument, decoded, numbered
 from terminals.provider.options import ROLE
@@ -28,6 +28,16 @@ def ask(home: Path, act: Act) -> Facts:
         facts = _do_offline(home, act)
     click.echo("energyshare-provider: note: no daemon runs; what was said leaves with: energyshare-provider run", err=True)
     return facts
+
+
+def line_of(home: Path) -> str:
+    """Say whether a daemon runs in a home, and whether it has its line to the cloud."""
+    try:
+        return "connected" if call(home, AskLine()).get("connected") else "not connected to the cloud"
+    except NotRunning:
+        return "no daemon runs"
+    except EnergyShareError:
+        return "the daemon does not answer"
 
 
 @contextmanager

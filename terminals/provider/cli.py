@@ -17,7 +17,7 @@ from energyshare.values import AssetState, Currency, id_text
 from energyshare.wire import decode
 from terminals.provider import tariff_commands, viewing
 from terminals.provider.acts import Reload
-from terminals.provider.asking import ask, looking
+from terminals.provider.asking import ask, line_of, looking
 from terminals.provider.job_commands import job_group
 from terminals.provider.options import HOME, JSON, ROLE, out
 from terminals.provider.order_commands import asset_group, offer_group, order_group
@@ -150,19 +150,21 @@ def status_command(home: Path, as_json: bool) -> None:
     from energyshare.bodies import Asset
     from terminals.provider.documents import documents
     from terminals.provider.words import order_facts, sentence_of
-    from terminals.units import money
+    from terminals.units import count_text, money
 
     with looking(home) as (identity, journal):
         assets = [decode(Asset, body) for _, body in journal.documents("asset")]
         assets = [asset for asset in assets if asset.state is not AssetState.REMOVED]
         orders = sorted(documents(journal), key=lambda one: one[1].number)
         waiting, failed = len(journal.waiting()), len(journal.documents("failed"))
+    line = line_of(home)
     if as_json:
         facts = [order_facts(order_id, document) for order_id, document in orders]
-        counts = {"assets": len(assets), "waiting": waiting, "failed": failed}
+        counts = {"line": line, "assets": len(assets), "waiting": waiting, "failed": failed}
         click.echo(json.dumps({"name": identity.name, **counts, "orders": facts}))
         return
-    out.print(f"Provider {identity.name}: {len(assets)} assets, {waiting} messages wait for the cloud")
+    counted = f"{count_text(len(assets), 'asset')}, {count_text(waiting, 'message')} for the cloud"
+    out.print(f"Provider {identity.name}: {line}; {counted}")
     if failed:
         out.print(f"{failed} messages could not be handled and were kept aside")
     for asset in assets[:LISTED]:

@@ -26,10 +26,11 @@ async def keep_connected(terminal: Terminal, orders: ProviderOrders, announce: A
     """Stay connected; `announce` hears of every connection. Raises what no reconnect mends."""
     failures, renew_at_once = 0, False
     while True:
+        was_connected = False
         try:
             await terminal.renew_if_needed(at_once=renew_at_once)
             async with terminal.connected(orders) as serving:
-                connected = time.monotonic()
+                was_connected, connected = True, time.monotonic()
                 announce(f"connected, {len(orders.catalog.assets)} assets")
                 await asyncio.wait([serving])
                 ending = raised_by(serving)
@@ -39,7 +40,7 @@ async def keep_connected(terminal: Terminal, orders: ProviderOrders, announce: A
         except (Unavailable, Rejected) as error:
             _require_not_final(error)
             renew_at_once = isinstance(error, Rejected) and error.reason is Reason.IDENTITY_EXPIRED
-            logger.info("%s", error)
+            logger.log(logging.WARNING if was_connected else logging.INFO, "not connected to the cloud: %s", error)
         await asyncio.sleep(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
         failures += 1
 

@@ -51,6 +51,8 @@ class Desk(Struct, frozen=True):
     billed_today: int
     billed_today_minor: int
     histories: tuple[tuple[int, tuple[Entry, ...]], ...]
+    line: str = "connected"
+    """Whether the daemon runs and has its line to the cloud."""
 
 
 def view_of(journal: Journal, order_id: OrderId, document: OrderDocument, currency: Currency) -> OrderView:
@@ -70,7 +72,7 @@ def view_of(journal: Journal, order_id: OrderId, document: OrderDocument, curren
     )
 
 
-def desk_of(journal: Journal, identity: Identity, now: Instant) -> Desk:
+def desk_of(journal: Journal, identity: Identity, now: Instant, line: str = "connected") -> Desk:
     """Collect what a provider's screen shows."""
     all_orders = documents(journal)
     under_way = [one for one in all_orders if one[1].state in UNDER_WAY]
@@ -86,6 +88,7 @@ def desk_of(journal: Journal, identity: Identity, now: Instant) -> Desk:
         len(billed),
         sum(document.total_minor + document.deposit_claimed_minor for document in billed),
         tuple((document.number, tuple(timeline(journal, order_id))) for order_id, document in all_orders[-RECENT:]),
+        line,
     )
 
 
@@ -104,6 +107,7 @@ def view_facts(view: OrderView) -> dict[str, Any]:
 def desk_facts(desk: Desk) -> dict[str, Any]:
     """Give a provider's screen for programs."""
     return {
+        "line": desk.line,
         "name": desk.name,
         "currency": desk.currency,
         "waiting": desk.waiting,

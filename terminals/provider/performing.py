@@ -6,6 +6,7 @@ from energyshare.bodies import ServiceItem
 from energyshare.values import DurationS, Minor
 from terminals.provider.acts import (
     Act,
+    AskLine,
     AskSettlement,
     CancelOrder,
     CheckIn,
@@ -32,6 +33,8 @@ async def perform(terminal: ProviderTerminal, act: Act) -> Facts:
             return {"asset": terminal.close_asset(name, reason).name}
         case OpenAsset(name):
             return {"asset": terminal.open_asset(name).name}
+        case AskLine():
+            return {"connected": int(terminal.is_connected)}
         case Reload(config):
             return {"changed": await terminal.reload(Path(config) if config else None)}
         case _:

@@ -33,6 +33,7 @@ def screen(desk: Desk, now: Instant, width: int, height: int) -> Group:
 def head_lines(desk: Desk, now: Instant) -> Iterator[Text]:
     """Say who it is, what came in today, what waits."""
     waits = f"{count_text(desk.waiting, 'message')} for the cloud" if desk.waiting else "the cloud has heard all"
+    waits = waits if desk.line == "connected" else f"{waits}; {desk.line}"
     billed = f"{count_text(desk.billed_today, 'bill')} today, {money(desk.billed_today_minor, desk.currency)}"
     yield Text.assemble(("EnergyShare provider ", "bold"), f"{desk.name}  {clock_text(now, now)}  {billed}  {waits}")
 

@@ -86,6 +86,11 @@ class ProviderTerminal:
         """List all assets as they are now."""
         return list(self._orders.catalog.assets.values())
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the cloud is connected."""
+        return self._terminal.is_connected
+
     def orders(self) -> list[tuple[OrderId, OrderDocument]]:
         """List all orders, oldest first."""
         return documents(self.journal)

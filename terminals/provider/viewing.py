@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.live import Live
 
 from terminals.identity import utc_now
-from terminals.provider.asking import look, looking
+from terminals.provider.asking import line_of, look, looking
 from terminals.provider.options import HOME, JSON, ORDER, out
 from terminals.provider.overview import Desk, desk_facts, desk_of, view_facts, view_of
 from terminals.provider.screen import page_head, screen
@@ -58,7 +58,7 @@ def watch_command(interval: float, once: bool, home: Path, as_json: bool) -> Non
     with looking(home) as (identity, journal):
 
         def desk() -> Desk:
-            return desk_of(journal, identity, utc_now())
+            return desk_of(journal, identity, utc_now(), line_of(home))
 
         if once:
             _print(desk(), as_json)

@@ -3,8 +3,9 @@
 from msgspec import Struct
 
 from energyshare.charging import Evidence
+from energyshare.records import replace
 from energyshare.values import Currency, Instant, Kind
-from terminals.units import energy_text, money, span_text
+from terminals.units import clock_text, energy_text, money, span_text
 from terminals.user import payment
 from terminals.user.seen import Seen
 from terminals.user.services import Agreed, so_far
@@ -32,7 +33,9 @@ def gauges_of(seen: Seen) -> tuple[Gauge, ...]:
         return (_time(_elapsed(seen, start), agreed.duration_s),)
     evidence, cost = running
     elapsed = evidence.end.elapsed_s if evidence.end else _elapsed(seen, start)
-    return _energy(evidence), _time(elapsed, agreed.duration_s), _cost(cost, agreed, seen.currency)
+    read = "" if evidence.end else f", as read at {clock_text(evidence.readings[-1].reading_time, seen.now)}"
+    cost_so_far = _cost(cost, agreed, seen.currency)
+    return _energy(evidence, read), _time(elapsed, agreed.duration_s), replace(cost_so_far, text=cost_so_far.text + read)
 
 
 def _of_service(seen: Seen, agreed: Agreed, start: Instant) -> tuple[int, int]:
@@ -48,12 +51,12 @@ def _elapsed(seen: Seen, start: Instant) -> int:
     return max(0, seen.now - start) // 1_000_000
 
 
-def _energy(evidence: Evidence) -> Gauge:
+def _energy(evidence: Evidence, read: str) -> Gauge:
     assert evidence.start is not None
     last, most = evidence.readings[-1], evidence.offer.energy_wh_max
     used = last.register_wh - evidence.start.register_wh
     off = "" if last.supplying else ", supply is off"
-    return Gauge("energy", used, most, f"{energy_text(used)} of {energy_text(most)}{off}")
+    return Gauge("energy", used, most, f"{energy_text(used)} of {energy_text(most)}{off}{read}")
 
 
 def _time(elapsed_s: int, most_s: int) -> Gauge:

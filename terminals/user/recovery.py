@@ -108,19 +108,21 @@ class _Merging:
     def _one(self, kind: PartKind) -> bytes | None:
         return next(iter(self._all(kind)), None)
 
-    def _issuer_grant(self, signed: bytes) -> bytes:
+    def _issuer_grant(self, signed: bytes) -> bytes | None:
         """Find the grant of the key that signed something of a provider's."""
         hint = take_apart(signed).key_id
         for grant in self._all(K.ISSUER_GRANT):
             if key_id(peek(GrantBody, grant).public_key) == hint:
                 return grant
-        raise Rejected(Reason.PART_MISSING, part=K.ISSUER_GRANT.name)
+        return None
 
     def _offers(self) -> None:
         for signed in self._all(K.OFFER):
             with self._attempt():
                 currency = self._terminal.identity.currency
                 grant = self._issuer_grant(signed)
+                if grant is None:  # nobody selected it, and its grant is kept with what was
+                    continue
                 offer, hold = keeping.keep_offer(self._journal, self._id, signed, grant, self._root, currency)
                 if all(line.digest != offer.digest for line in self._order.offers):
                     self._order.offers.append(OfferLine(offer.digest, hold, self._distance(offer.body)))
@@ -143,7 +145,10 @@ class _Merging:
         signed = self._one(K.VOUCHER)
         if signed is None or self._order.selected is None:
             return
-        presentable = encode_presentable(Presentable(signed, self._issuer_grant(signed)))
+        grant = self._issuer_grant(signed)
+        if grant is None:
+            raise Rejected(Reason.PART_MISSING, part=K.ISSUER_GRANT.name)
+        presentable = encode_presentable(Presentable(signed, grant))
         offer = keeping.kept_offer(self._journal, self._id, self._order.selected)
         keeping.keep_voucher(self._journal, self._id, presentable, offer, self._holder, self._root)
         if self._holder == self._terminal.identity.key.public:
