@@ -74,9 +74,8 @@ def _agreed(proof: Proof) -> Iterator[Step]:
     yield Step("order", f"{id_text(offer.order_id)}: {asset.kind.name.lower()} at {place}, {asset.time_zone}")
     deposit = f", deposit {_money(asset.deposit_minor, offer.currency)}" if asset.deposit_minor else ""
     items = f", {_items(offer.items)}" if offer.items else ""
-    terms = (
-        f"at most {offer.energy_wh_max} Wh and {offer.duration_s_max} s{items}{deposit}; tariff {asset.tariff_hash.hex()[:16]}"
-    )
+    energy = "" if asset.kind is Kind.SERVICE else f"{offer.energy_wh_max} Wh and "
+    terms = f"at most {energy}{offer.duration_s_max} s{items}{deposit}; tariff {asset.tariff_hash.hex()[:16]}"
     yield Step("offer", f"{terms}; {_signed(proof, Signer.ISSUER)} {id_text(offer.provider_id)}")
     hold = f"{_money(selection.hold_minor, selection.currency)} held at most, {_time(selection.selected_time)}"
     yield Step("selection", f"{hold}; {_signed(proof, Signer.HOLDER)}")

@@ -5,7 +5,7 @@ import csv
 import json
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -40,8 +40,10 @@ class Day(click.ParamType[Timestamp]):
 def statement_options(command: Command) -> Command:
     """Add the options of a statement: --from, --to, --csv, --json."""
     options = (
-        click.option("--from", "start", type=Day(), required=True, help="The first day, UTC."),
-        click.option("--to", "end", type=Day(), required=True, help="The day after the last, UTC."),
+        click.option(
+            "--from", "start", type=Day(), default=_month_s_first, help="The first day, UTC. [default: of this month]"
+        ),
+        click.option("--to", "end", type=Day(), default=_tomorrow, help="The day after the last, UTC. [default: tomorrow]"),
         click.option("--csv", "as_csv", is_flag=True, help="Print CSV, amounts in minor units."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
     )
@@ -64,6 +66,14 @@ def print_statement(out: Console, found: Statement, as_csv: bool, as_json: bool)
         click.echo(json.dumps(_readable(found)))
     else:
         _print_page(out, found)
+
+
+def _month_s_first() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-01")
+
+
+def _tomorrow() -> str:
+    return (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%d")
 
 
 def _print_page(out: Console, found: Statement) -> None:

@@ -283,6 +283,7 @@ def test_a_statement_is_a_page_or_json_or_csv(type_in: Callable[..., str]) -> No
         (("statement", "nobody", "--role", "user", *PERIOD), 1, "no one party bears that name"),
         (("statement", "ann", "--role", "user", *PERIOD, "--csv", "--json"), 2, "choose one"),
         (("statement", "ann", "--role", "user", *PERIOD), 0, "closing balance 995.93 CNY"),
+        (("statement", "ann", "--role", "user", "--from", "2026-11-01"), 0, "closing balance 995.93 CNY"),
         (("commission", "set", "sun", "--kind", "energy", "--bp", "10001"), 2, "10001"),
         (("commission", "set", "sun", "--kind", "energy", "--bp", "325"), 0, "of sun for energy is 3.25 %."),
         (("commission", "set", "sun", "--kind", "energy"), 0, "is 5.00 %, as before."),

@@ -53,6 +53,8 @@ class Narrator:
 
 def finish(narrator: Narrator, began: float) -> int:
     """Check the books; gives the exit status."""
+    narrator.say("Each provider reads what it has earned, less what a ruling took back; it is paid out after 72 hours")
+    narrator.types("depot", "wallet", "statement", "--from", "2026-01-01", "--to", "2100-01-01")
     narrator.say("The operator checks the books")
     narrator.types("cloud", "order", "list")
     narrator.types("cloud", "ledger", "check")
