@@ -26,6 +26,7 @@ from cloud.store.cdrs import Asked
 from cloud.store.database import open_reader
 from cloud.store.readers import Readers
 from energyshare.errors import Unavailable
+from energyshare.records import replace
 from energyshare.values import Instant, Kind, id_text
 
 KINDS = {kind.name.lower(): kind for kind in (Kind.BATTERY, Kind.ENERGY)}
@@ -94,6 +95,7 @@ def export() -> None:
 @click.option("--to", "until", type=Since(), help="Made before then.")
 @PROVIDER
 @click.option("--kind", type=click.Choice(sorted(KINDS)), help="Only of this kind.")
+@click.option("--services", is_flag=True, help="Services too, as records of time and fixed cost, without a tariff.")
 @OUT
 @LINES
 @JSON
@@ -106,6 +108,7 @@ def export_cdrs(
     until: Timestamp | None,
     provider: str,
     kind: str | None,
+    services: bool,
     out: str,
     lines: bool,
     as_json: bool,
@@ -113,7 +116,7 @@ def export_cdrs(
     """Write charge records of supplies and rentals; a correction becomes a credit and a new record.
 
     Each is checked against its signed evidence first; one that fails is left out, named, and ends the command with 1. Services
-    have no place in OCPI and are left out.
+    have no object of their own in OCPI: they are left out, or written with --services.
 
     \b
     Examples:
@@ -122,8 +125,8 @@ def export_cdrs(
     """
     cloud = CloudHome(home)
     asked = Asked(_instant(since), _instant(until), provider, KINDS[kind] if kind else None)
-    exporter, readers = _exporter(cloud, _party(party, country, domestic)), _readers(cloud)
-    written = Written()
+    exporter = replace(_exporter(cloud, _party(party, country, domestic)), with_services=services)
+    readers, written = _readers(cloud), Written()
     _write(out, written.kept(exporter.cdrs(readers, asked)), lines)
     _conclude(written, "charge record", out, as_json)
 

@@ -36,6 +36,7 @@ class Exporter(Struct, frozen=True):
     party: Party
     root: PublicKey
     platform_grant: bytes
+    with_services: bool = False
 
     def cdrs(self, readers: Readers, asked: Asked) -> Iterator[Cdr | LeftOut]:
         """Give charge detail records as of one instant, the oldest first; raises Rejected{PARTY_UNKNOWN} for nobody's name."""
@@ -56,7 +57,7 @@ class Exporter(Struct, frozen=True):
 
     def _of_row(self, read: Read, row: Any) -> Iterator[Cdr | LeftOut]:
         order_id = OrderId(row.order_id)
-        if row.kind == Kind.SERVICE:
+        if row.kind == Kind.SERVICE and not self.with_services:
             yield LeftOut(SERVICE, order_id)
             return
         try:

@@ -19,7 +19,7 @@ from energyshare.rating import Session
 from energyshare.session import MeterPoint, metered_session
 from energyshare.tariff import tariff_of
 from energyshare.tariff_matching import Level
-from energyshare.values import ChargeBasis
+from energyshare.values import ChargeBasis, Kind
 
 MICRO = 10**6
 KW_PLACES = 12  # finer than two powers of whole Wh over whole seconds can lie apart from a whole W
@@ -32,15 +32,15 @@ class CdrDimension(msgspec.Struct, frozen=True):
     volume: Decimal
 
 
-class ChargingPeriod(msgspec.Struct, frozen=True):
+class ChargingPeriod(msgspec.Struct, frozen=True, omit_defaults=True):
     """A part of a session from its start to that of the next, or to the session's end."""
 
     start_date_time: str
     dimensions: list[CdrDimension]
-    tariff_id: str
+    tariff_id: str | None = None
 
 
-def charging_periods(session: Session, tariff_id: str) -> list[ChargingPeriod]:
+def charging_periods(session: Session, tariff_id: str | None) -> list[ChargingPeriod]:
     """Write a session's periods; at least one, of no time, as a charge record has to have one."""
     periods = [
         ChargingPeriod(time_text(period.start), dimensions, tariff_id)
@@ -51,9 +51,11 @@ def charging_periods(session: Session, tariff_id: str) -> list[ChargingPeriod]:
 
 
 def session_of(proof: Proof) -> Session:
-    """Give the session that a supply or rental was priced by; one of nothing when only FLAT and minimum price are billed."""
+    """Give the session that a bill was priced by: of a service the time worked, and nothing where FLAT alone is billed."""
     evidence, start_time = proof.evidence, proof.record.body.start_time
     zone, tariff, voucher = evidence.offer.asset.time_zone, tariff_of(evidence.offer.tariff), evidence.voucher
+    if evidence.offer.asset.kind is Kind.SERVICE:
+        return Session(start_time, zone, (Period(start_time, 0, proof.record.body.duration_s, 0, 0, 0),))
     metered = _metered(proof)
     if metered is None:
         return Session(start_time, zone, ())

@@ -5,7 +5,7 @@ claim on a deposit is in total_fixed_cost, without VAT.
 Source: OCPI 2.2.1-bugfixes, mod_cdrs; docs/adr/0008-corrections.md; docs/exchange.md.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from uuid import UUID, uuid5
@@ -26,6 +26,7 @@ from energyshare.values import (
     Currency,
     Dimension,
     Instant,
+    Kind,
     Money,
     PowerW,
     ProviderId,
@@ -35,6 +36,7 @@ from energyshare.values import id_text as uuid_text
 
 ADDRESS_MAX = 45
 UNKNOWN = "#NA"
+FIXED = (Dimension.FLAT, Dimension.ITEM)
 PERCENT = 100
 CREDIT_END = "-C"
 ONE_PHASE_W_MAX = 7_400  # 32 A at 230 V
@@ -114,9 +116,10 @@ class Cdr(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def cdr_of(proof: Proof, account: AccountId, party: Party) -> Cdr:
-    """Write the charge record of a supply or rental."""
+    """Write a charge record; that of a service without its tariff, as OCPI has no prices of items."""
     record, offer, session = proof.record.body, proof.evidence.offer, session_of(proof)
-    tariff = tariff_object(offer.tariff, party, record.start_time)
+    is_service = record.kind is Kind.SERVICE
+    tariff = None if is_service else tariff_object(offer.tariff, party, record.start_time)
     claimed, currency = record.deposit_claimed_minor, record.currency
     return Cdr(
         country_code=party.country_code,
@@ -131,17 +134,17 @@ def cdr_of(proof: Proof, account: AccountId, party: Party) -> Cdr:
         meter_id=uuid_text(offer.asset.device_id),
         currency=currency,
         tariffs=[tariff] if tariff else [],
-        charging_periods=charging_periods(session, tariff_id(offer.tariff)),
+        charging_periods=charging_periods(session, None if is_service else tariff_id(offer.tariff)),
         total_cost=price(record.excl_vat_minor + claimed, record.incl_vat_minor + claimed, currency),
         total_energy=kwh(record.energy_wh),
         total_time=hours(record.duration_s),
         total_parking_time=hours(parking_s(session)),
         remark=_remark(record, offer.asset.time_zone),
         last_updated=time_text(record.settled_time),
-        total_fixed_cost=_cost(record.lines, Dimension.FLAT, currency, claimed),
-        total_energy_cost=_cost(record.lines, Dimension.ENERGY, currency),
-        total_time_cost=_cost(record.lines, Dimension.TIME, currency),
-        total_parking_cost=_cost(record.lines, Dimension.PARKING_TIME, currency),
+        total_fixed_cost=_cost(record.lines, FIXED, currency, claimed),
+        total_energy_cost=_cost(record.lines, (Dimension.ENERGY,), currency),
+        total_time_cost=_cost(record.lines, (Dimension.TIME,), currency),
+        total_parking_cost=_cost(record.lines, (Dimension.PARKING_TIME,), currency),
     )
 
 
@@ -195,9 +198,9 @@ def _degrees(value_e7: int) -> str:
     return f"{Decimal(value_e7).scaleb(-7):.{DEGREE_PLACES}f}"
 
 
-def _cost(lines: Iterable[BillLine], dimension: Dimension, currency: Currency, more_minor: int = 0) -> Price | None:
-    """Sum the lines of one dimension, with what has no VAT besides; None when there is nothing of it."""
-    found = [line for line in lines if line.dimension is dimension]
+def _cost(lines: Iterable[BillLine], dimensions: Sequence[Dimension], currency: Currency, more_minor: int = 0) -> Price | None:
+    """Sum the lines of some dimensions, with what has no VAT besides; None when there is nothing of them."""
+    found = [line for line in lines if line.dimension in dimensions]
     if not found and not more_minor:
         return None
     excl_vat = sum((Fraction(line.excl_vat_minor) for line in found), Fraction(more_minor))

@@ -35,6 +35,7 @@ from energyshare.home import lock_home, write_atomically
 from energyshare.ocpi import price_case
 from energyshare.ocpi_records import price_records, records_of
 from energyshare.rating import rate
+from energyshare.records import replace
 from energyshare.session import MeterPoint, metered_session
 from energyshare.tariff import Tariff, parse_tariff
 from energyshare.tariff_json import parsed
@@ -345,6 +346,24 @@ def test_a_claim_on_a_deposit_is_a_fixed_cost_without_vat(tell: Tell) -> None:
 def test_services_are_left_out_and_counted(tell: Tell, tale: Tale) -> None:
     assert {one.code for one in exported(tell(tale)) if isinstance(one, LeftOut)} == {"SERVICE"}
     assert not [one for one in exported(tell(tale)) if isinstance(one, Cdr)]
+
+
+@pytest.mark.parametrize("tale", SERVICES)
+def test_services_are_records_of_time_and_fixed_cost_where_they_are_wanted(tell: Tell, tale: Tale) -> None:
+    told = tell(tale)
+    found = list(replace(EXPORTER, with_services=True).cdrs(told.story.cloud.readers, Asked()))
+    written = [json.loads(encoder.encode(one), parse_float=Decimal, parse_int=Decimal) for one in found]
+    assert written
+    for cdr in written:
+        assert list(broken(cdr, "Cdr")) == []
+        assert (cdr["tariffs"], cdr["total_energy"]) == ([], 0)
+        assert len(cdr["charging_periods"]) == 1
+        assert "tariff_id" not in cdr["charging_periods"][0]
+    latest, record = written[-1], told.record
+    assert latest["total_cost"]["incl_vat"] == amount(record.incl_vat_minor, CNY)
+    assert latest["charging_periods"][0]["dimensions"] == [{"type": "TIME", "volume": latest["total_time"]}]
+    costs = [latest.get(name, {}).get("excl_vat", 0) for name in ("total_fixed_cost", "total_time_cost")]
+    assert sum(costs) >= latest["total_cost"]["excl_vat"]
 
 
 def test_a_record_whose_evidence_does_not_hold_is_left_out_by_name(tell: Tell) -> None:
