@@ -37,9 +37,9 @@ class LocalStripe:
         self.client.payment_intents.update(intent, {"payment_method": method.id})
         self.client.payment_intents.confirm(intent)
 
-    def dispute(self, intent: str, amount: int, status: str = "needs_response") -> str:
+    def dispute(self, intent: str, amount: int, status: str = "needs_response", currency: str = "cny") -> str:
         """Have a payer dispute a payment with the bank; gives the dispute's id."""
-        fields: Any = {"payment_intent": intent, "amount": amount, "status": status}
+        fields: Any = {"payment_intent": intent, "amount": amount, "status": status, "currency": currency}
         return str(self._configure("dispute", fields)["id"])
 
     def decide(self, dispute: str, status: str) -> None:
@@ -101,9 +101,10 @@ def main(port: int) -> None:
         object = "dispute"
         _id_prefix = "dp_"
 
-        def __init__(self, payment_intent: str, amount: int, status: str) -> None:
+        def __init__(self, payment_intent: str, amount: int, status: str, currency: str) -> None:
             super().__init__()
-            self.payment_intent, self.amount, self.status, self.reason = payment_intent, amount, status, "fraudulent"
+            self.payment_intent, self.amount, self.currency = payment_intent, amount, currency
+            self.status, self.reason = status, "fraudulent"
             resources.schedule_webhook(resources.Event("charge.dispute.created", self))
 
         def _become(self, status: str) -> None:

@@ -36,9 +36,9 @@ OUTCOMES = {
 
 
 DISPUTES = {"won": Outcome.FAILED, "prevented": Outcome.FAILED} | dict.fromkeys(
-    ("warning_needs_response", "warning_under_review", "warning_closed"), Outcome.PENDING
+    ("warning_needs_response", "warning_under_review", "warning_closed", "charge_refunded"), Outcome.PENDING
 )
-"""What a dispute's status says of its amount: it is back, or was never taken; with any other it is gone."""
+"""What a dispute's status says of its amount: it is back, or was never taken (by it); with any other it is gone."""
 
 
 class StripeGateway:
@@ -76,7 +76,7 @@ class StripeGateway:
             case Purpose.TOP_UP:
                 return self._top_up(_asked(lambda: self._stripe.payment_intents.retrieve(payment.gateway_id)))
             case Purpose.WITHDRAWAL:
-                return _refund(_asked(lambda: self._stripe.refunds.retrieve(payment.gateway_id)))
+                return self._refund(_asked(lambda: self._stripe.refunds.retrieve(payment.gateway_id)))
             case Purpose.PAYOUT:
                 return _payout(_asked(lambda: self._stripe.transfers.retrieve(payment.gateway_id)))
             case Purpose.CHARGEBACK:
@@ -85,16 +85,16 @@ class StripeGateway:
     def taken_back(self, gateway_id: str) -> Receipt:
         """Ask Stripe how a dispute or a refund stands that was not asked for here."""
         if gateway_id.startswith("re_"):
-            return _refund(_asked(lambda: self._stripe.refunds.retrieve(gateway_id)))
-        return _dispute(_asked(lambda: self._stripe.disputes.retrieve(gateway_id)))
+            return self._refund(_asked(lambda: self._stripe.refunds.retrieve(gateway_id)))
+        return self._dispute(_asked(lambda: self._stripe.disputes.retrieve(gateway_id)))
 
     def since(self, start: Instant) -> Iterator[Receipt]:
         """List Stripe's payment intents, refunds, disputes that have taken something, and transfers."""
         page: Any = {"limit": 100, "created": {"gte": start // 1_000_000}}
         for read, listed in (
             (self._top_up, self._stripe.payment_intents),
-            (_refund, self._stripe.refunds),
-            (_dispute, self._stripe.disputes),
+            (self._refund, self._stripe.refunds),
+            (self._dispute, self._stripe.disputes),
             (_payout, self._stripe.transfers),
         ):
             for receipt in _asked(partial(_all_of, listed, read, page)):
@@ -110,7 +110,7 @@ class StripeGateway:
                 return self._top_up(self._stripe.payment_intents.create(asked, options))
             case Purpose.WITHDRAWAL:
                 asked = common | {"payment_intent": payment.destination}
-                return _refund(self._stripe.refunds.create(asked, options))
+                return self._refund(self._stripe.refunds.create(asked, options))
             case Purpose.PAYOUT:
                 asked = common | {"currency": self._currency, "destination": payment.destination}
                 return _payout(self._stripe.transfers.create(asked, options))
@@ -130,27 +130,23 @@ class StripeGateway:
         pay_url = f"{self._pay_page}#{intent.client_secret}" if outcome is Outcome.PENDING else ""
         return Receipt(_name(intent), intent.id, outcome, Minor(intent.amount), pay_url, problem or "")
 
+    def _refund(self, refund: stripe.Refund) -> Receipt:
+        name, outcome = _name(refund), OUTCOMES.get(refund.status or "", Outcome.PENDING)
+        problem = getattr(refund, "failure_reason", "") or ""
+        if name is not None:
+            return Receipt(name, refund.id, outcome, Minor(refund.amount), problem=problem)
+        return self._taken(refund, outcome, problem or "refunded at Stripe")
 
-def _refund(refund: stripe.Refund) -> Receipt:
-    name, outcome = _name(refund), OUTCOMES.get(refund.status or "", Outcome.PENDING)
-    problem = getattr(refund, "failure_reason", "") or ""
-    if name is None:
-        return Receipt(
-            None, refund.id, outcome, Minor(refund.amount), problem=problem or "refunded at Stripe", takes_back=_paid_by(refund)
-        )
-    return Receipt(name, refund.id, outcome, Minor(refund.amount), problem=problem)
+    def _dispute(self, dispute: stripe.Dispute) -> Receipt:
+        outcome = DISPUTES.get(dispute.status, Outcome.SUCCEEDED)
+        return self._taken(dispute, outcome, f"disputed with the bank: {dispute.reason}")
 
-
-def _dispute(dispute: stripe.Dispute) -> Receipt:
-    outcome = DISPUTES.get(dispute.status, Outcome.SUCCEEDED)
-    problem = f"disputed with the bank: {dispute.reason}"
-    return Receipt(None, dispute.id, outcome, Minor(dispute.amount), problem=problem, takes_back=_paid_by(dispute))
-
-
-def _paid_by(made: stripe.Refund | stripe.Dispute) -> str:
-    """Name the payment intent of a refund or dispute."""
-    intent = made.payment_intent
-    return intent if isinstance(intent, str) else intent.id if intent else ""
+    def _taken(self, made: stripe.Refund | stripe.Dispute, outcome: Outcome, problem: str) -> Receipt:
+        """Name what was given back; in another currency it is left to people, who see it when reconciling."""
+        intent = made.payment_intent
+        paid_by = intent if isinstance(intent, str) else intent.id if intent else ""
+        takes_back = paid_by if made.currency == self._currency else ""
+        return Receipt(None, made.id, outcome, Minor(made.amount), problem=problem, takes_back=takes_back)
 
 
 def _payout(transfer: stripe.Transfer) -> Receipt:

@@ -180,9 +180,25 @@ def test_what_was_paid_past_the_cloud_is_a_difference_also_when_it_was_given_bac
     assert made == ["it was made at the gateway, not by this cloud"] * 2
 
 
+def test_what_was_given_back_in_another_currency_is_left_to_people(office: Office, server: LocalStripe) -> None:
+    payment = paid_in(office, server, 500)
+    server.dispute(payment.gateway_id, 300, currency="usd")
+    assert [d.problem for d in office.reconcile().differences if d.gateway_id] == [
+        "it was made at the gateway, not by this cloud"
+    ]
+    assert office.available("eve") == 500
+
+
 @pytest.mark.parametrize(
     ("status", "left"),
-    [("warning_needs_response", 500), ("needs_response", 200), ("under_review", 200), ("lost", 200), ("won", 500)],
+    [
+        ("charge_refunded", 500),
+        ("warning_needs_response", 500),
+        ("needs_response", 200),
+        ("under_review", 200),
+        ("lost", 200),
+        ("won", 500),
+    ],
 )
 def test_a_disputed_top_up_leaves_the_wallet_until_the_bank_has_decided(
     office: Office, server: LocalStripe, status: str, left: int
