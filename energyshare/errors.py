@@ -60,6 +60,7 @@ class Reason(StrEnum):
     OFFER_EXISTS = "OFFER_EXISTS"
     ASSET_TAKEN = "ASSET_TAKEN"
     ASSET_FOREIGN = "ASSET_FOREIGN"
+    NO_SUCH_ASSET = "NO_SUCH_ASSET"
     HOLD_MISMATCH = "HOLD_MISMATCH"
     INSUFFICIENT_FUNDS = "INSUFFICIENT_FUNDS"
     CURRENCY_MISMATCH = "CURRENCY_MISMATCH"
@@ -197,6 +198,7 @@ WORDS: Mapping[Reason, tuple[str, str]] = {
     ),
     Reason.OFFER_EXISTS: ("an offer with this asset stands already", "withdraw it first"),
     Reason.ASSET_TAKEN: ("someone else has just taken it", "select another offer with: energyshare offers"),
+    Reason.NO_SUCH_ASSET: ("there is not exactly one asset of that name", "list yours with: energyshare-provider asset list"),
     Reason.ASSET_FOREIGN: ("this asset was not asked for", "offer only the assets that the notice names"),
     Reason.HOLD_MISMATCH: ("the amount to hold is not what offer and tariff give", "update the program, then select again"),
     Reason.INSUFFICIENT_FUNDS: ("the wallet does not hold enough", "pay in with: energyshare wallet top-up AMOUNT"),

@@ -3,6 +3,7 @@
 An error is one line `PROGRAM: error: …`, and what to do about it another, `PROGRAM: hint: …`, both on stderr.
 """
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,6 +17,11 @@ from rich.table import Table
 from energyshare.errors import Corrupt, EnergyShareError, Rejected, Unavailable
 
 USAGE = 2
+ORDER_LISTS = {
+    "energyshare-provider": "energyshare-provider order list",
+    "energyshare-cloud": "energyshare-cloud order list",
+}
+"""Where each program lists orders; the user's terminal is what hints speak of otherwise."""
 INTERRUPTED = 130
 
 
@@ -113,7 +119,13 @@ def tell(ctx: click.Context, sentence: str, hint: str | None) -> None:
     program = ctx.find_root().info_name
     click.echo(f"{program}: error: {sentence}", err=True)
     if hint:
-        click.echo(f"{program}: hint: {hint}", err=True)
+        click.echo(f"{program}: hint: {_said_by(program, hint)}", err=True)
+
+
+def _said_by(program: str | None, hint: str) -> str:
+    """Name the program's own command where a hint names the user's."""
+    own = ORDER_LISTS.get(program or "")
+    return re.sub(r"energyshare (orders|status)\b", own, hint) if own else hint
 
 
 def hint_for(error: EnergyShareError) -> str | None:

@@ -329,7 +329,7 @@ def test_an_asset_is_named_with_or_without_its_station_and_only_when_one_is_mean
     stock = make().orders.stock
     assert stock.named("outlet-1") == stock.named("Depot/outlet-1")
     for name in ("outlet-2", "Depot", ""):
-        with refused("ASSET_FOREIGN"):
+        with refused("NO_SUCH_ASSET"):
             stock.named(name)
 
 

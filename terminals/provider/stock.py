@@ -42,10 +42,10 @@ class Stock:
         return next((asset for asset in self.catalog.assets.values() if asset.device_id == device), None)
 
     def named(self, name: str) -> Asset:
-        """Give the asset of a name, NAME or STATION/NAME; raises Rejected{ASSET_FOREIGN} unless there is exactly one."""
+        """Give the asset of a name, NAME or STATION/NAME; raises Rejected{NO_SUCH_ASSET} unless there is exactly one."""
         found = [asset for asset in self.catalog.assets.values() if name in (asset.name, place_name(asset.station, asset.name))]
         if len(found) != 1:
-            raise Rejected(Reason.ASSET_FOREIGN, asset=name, found=str(len(found)))
+            raise Rejected(Reason.NO_SUCH_ASSET, asset=name, found=str(len(found)))
         return found[0]
 
     def close(self, asset_id: AssetId, reason: str) -> None:

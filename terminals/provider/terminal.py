@@ -196,7 +196,7 @@ class ProviderTerminal:
     def close_asset(self, name: str, reason: str = "OUT_OF_SERVICE") -> Asset:
         """Take an asset out of service until it is opened again; its offers that stand are withdrawn.
 
-        Raises: Rejected{ASSET_FOREIGN} unless there is exactly one of this name, MALFORMED for a reason past 64 characters.
+        Raises: Rejected{NO_SUCH_ASSET} unless there is exactly one of this name, MALFORMED for a reason past 64 characters.
         """
         if not 1 <= len(reason) <= 64 or not re.search(r"[^\W_]", reason):
             raise Rejected(Reason.MALFORMED, field="reason", problem="needs 1 to 64 characters, and a letter or digit")
@@ -209,7 +209,7 @@ class ProviderTerminal:
     def open_asset(self, name: str) -> Asset:
         """Put an asset back into service.
 
-        Raises: Rejected with ASSET_FOREIGN, or WRONG_STATE when the configuration keeps it out.
+        Raises: Rejected with NO_SUCH_ASSET, or WRONG_STATE when the configuration keeps it out.
         """
         asset = self._orders.stock.named(name)
         with self._terminal.transaction():
