@@ -12,6 +12,7 @@ from cloud.config import CloudHome
 from cloud.pages import out
 from cloud.pump import system_now
 from energyshare.home import WrongHome, lock_home
+from energyshare.program import count_text
 from energyshare.v1 import operator_pb2 as pb
 from energyshare.values import id_text
 
@@ -35,7 +36,7 @@ def backup(home: Path, file: Path, as_json: bool) -> None:
     answer = ask(home, "Backup", pb.BackupRequest(path=str(file.absolute())))
 
     def page() -> None:
-        out.print(f"{file} holds {answer.orders} orders and {answer.transfers} rows of the ledger: {answer.bytes:,} bytes.")
+        out.print(f"{file} holds {_held(answer.orders, answer.transfers)}: {answer.bytes:,} bytes.")
         out.print(f"To put it back: energyshare-cloud restore {file} --home HOME")
 
     show(answer, as_json, page)
@@ -63,13 +64,13 @@ def restore(home: Path, file: Path, yes: bool, as_json: bool) -> None:
     _require_keys(cloud)
     with lock_home(home):
         found = inspect(file)
-        agree(f"Replace the database of {home} by one of {found.orders} orders?", yes, as_json)
+        agree(f"Replace the database of {home} by one of {count_text(found.orders, 'order')}?", yes, as_json)
         kept = put_back(file, cloud.database, cloud.root(), operator_name(), system_now())
     if as_json:
         fields = {"orders": found.orders, "transfers": found.transfers, "kept": str(kept) if kept else None}
         click.echo(json.dumps(fields))
         return
-    out.print(f"{home} holds {found.orders} orders and {found.transfers} rows of the ledger, as {file} does.")
+    out.print(f"{home} holds {_held(found.orders, found.transfers)}, as {file} does.")
     if kept:
         out.print(f"  {kept}  the database that was there before")
     out.print("The terminals will say again what came after the backup.")
@@ -194,6 +195,10 @@ def _require_keys(cloud: CloudHome) -> None:
             f"{cloud.path} lacks {', '.join(missing)}",
             "copy the keys and cloud.toml of the cloud there first; a backup holds the database alone",
         )
+
+
+def _held(orders: int, transfers: int) -> str:
+    return f"{count_text(orders, 'order')} and {count_text(transfers, 'row')} of the ledger"
 
 
 COMMANDS = (backup, restore, audit, alert, parked)

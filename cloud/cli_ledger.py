@@ -13,6 +13,7 @@ from cloud.config import CloudHome
 from cloud.pages import out, plain
 from energyshare.bodies import CheckpointBody
 from energyshare.errors import Corrupt
+from energyshare.program import count_text
 from energyshare.statement_page import print_statement, require_one_form, statement_options
 from energyshare.v1 import operator_pb2 as pb
 from energyshare.values import Kind, datetime_of
@@ -70,7 +71,10 @@ def ledger_checkpoint(home: Path, file: Path | None, as_json: bool) -> None:
         counts = {"transfers": body.transfers, "charge_records": body.charge_records}
         click.echo(json.dumps({"file": str(path), "checkpoint_time": datetime_of(body.checkpoint_time).isoformat(), **counts}))
         return
-    out.print(f"{path} covers {body.transfers} rows and {body.charge_records} charge records.", soft_wrap=True)
+    out.print(
+        f"{path} covers {count_text(body.transfers, 'row')} and {count_text(body.charge_records, 'charge record')}.",
+        soft_wrap=True,
+    )
     out.print(f"Keep a copy elsewhere. Next: energyshare-cloud ledger check --checkpoint {path}", soft_wrap=True)
 
 

@@ -10,6 +10,7 @@ from cloud.asking import HOME, JSON, LIMIT, YES, agree, ask, show
 from cloud.config import CloudHome
 from cloud.pages import money, out, plain
 from energyshare.errors import Reason, Rejected
+from energyshare.program import count_text
 from energyshare.v1 import operator_pb2 as pb
 from energyshare.values import Currency, Money
 
@@ -55,12 +56,12 @@ def payment_reconcile(home: Path, as_json: bool) -> None:
     answer = ask(home, "ReconcilePayments", pb.ReconcilePaymentsRequest())
 
     def page() -> None:
-        out.print(f"{answer.concluded} payments came to their end; {answer.still_open} still wait.")
+        out.print(f"{count_text(answer.concluded, 'payment')} came to their end; {answer.still_open} still open.")
         if answer.differences:
             lines = [(d.payment_id, d.gateway_id, d.problem) for d in answer.differences]
             pages.rows(("payment", "at the gateway", "what does not agree"), lines)
         else:
-            out.print(f"Gateway and ledger agree on {answer.compared} payments.")
+            out.print(f"Gateway and ledger agree on {count_text(answer.compared, 'payment')}.")
 
     show(answer, as_json, page)
     if answer.differences:

@@ -8,6 +8,7 @@ from cloud import pages
 from cloud.asking import HOME, JSON, LIMIT, WHY, YES, agree, ask, show
 from cloud.pages import out, plain
 from energyshare.places import place_name
+from energyshare.program import count_text
 from energyshare.v1 import operator_pb2 as pb
 from energyshare.values import id_text
 
@@ -55,7 +56,9 @@ def party_suspend(home: Path, name: str, role: str, reason: str, yes: bool, as_j
 
     def page() -> None:
         before = "" if answer.changed else ", as before"
-        out.print(f"The {role} {plain(name)} is suspended{before}; {answer.open_orders} running orders go on.")
+        out.print(
+            f"The {role} {plain(name)} is suspended{before}; {count_text(answer.open_orders, 'running order')} may go on."
+        )
         out.print(f"To lift it: energyshare-cloud party resume {plain(name)} --role {role}")
 
     show(answer, as_json, page)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from cloud.pages import day_clock, minute_clock, money, out, plain, rows, short
+from energyshare.program import count_text
 from energyshare.v1 import operator_pb2 as pb
 from energyshare.values import id_text
 
@@ -89,7 +90,7 @@ def dispute(answer: pb.GetOrderResponse) -> None:
 
 def explanation(answer: pb.ExplainDemandResponse) -> None:
     """Print how a demand was screened."""
-    out.print(f"{answer.examined} assets examined, {answer.candidates} put to their providers; left out:")
+    out.print(f"{count_text(answer.examined, 'asset')} examined, {answer.candidates} put to their providers; left out:")
     rows(("reason", "count"), [(e.reason, str(e.count)) for e in answer.exclusions])
     if answer.nearest:
         out.print("\nThe nearest that were left out:")

@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rich.markup import escape
 
 from energyshare.places import place_name
-from energyshare.program import console, table
+from energyshare.program import console, count_text, table
 from energyshare.v1 import operator_pb2 as pb
 from energyshare.v1.stream_pb2 import Envelope
 from energyshare.values import Currency, Minor, Money, id_text
@@ -120,8 +120,8 @@ def ledger(answer: pb.CheckLedgerResponse) -> None:
     debits, received, held = (
         money(minor, answer.currency) for minor in (answer.debits_minor, answer.credits_minor, answer.held_minor)
     )
-    counts = f"{answer.transfers} rows, {answer.accounts} accounts, {answer.charge_records} charge records"
-    out.print(f"The ledger holds: {counts}.")
+    counted = ((answer.transfers, "row"), (answer.accounts, "account"), (answer.charge_records, "charge record"))
+    out.print(f"The ledger holds: {', '.join(count_text(*one) for one in counted)}.")
     out.print(f"  debits {debits} = credits {received}; held {held}")
     out.print(f"  {answer.batches} batches: no row was altered, added or removed within")
 
@@ -144,7 +144,7 @@ def status(answer: pb.GetStatusResponse) -> None:
     since = _local(answer.ready_time).strftime("%Y-%m-%d %H:%M:%S") if answer.running else ""
     out.print(f"energyshare-cloud {answer.version} {'runs since ' + since if answer.running else 'does not run'}")
     out.print("  orders   " + (", ".join(f"{o.count} {o.state}" for o in answer.orders) or "none"))
-    out.print(f"  streams  {answer.streams} open, {answer.waiting_envelopes} envelopes wait")
+    out.print(f"  streams  {answer.streams} open, {count_text(answer.waiting_envelopes, 'envelope')} waiting")
     suspended = f", {answer.suspended_assets} suspended" if answer.suspended_assets else ""
     out.print(f"  assets   {answer.assets}{suspended}")
     for count, line in (

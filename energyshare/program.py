@@ -114,6 +114,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     return shown
 
 
+def count_text(count: int, thing: str) -> str:
+    """Write how many there are: 1 reading, 2 readings."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
 def tell(ctx: click.Context, sentence: str, hint: str | None) -> None:
     """Say an error, and a hint where there is one, under the program's name."""
     program = ctx.find_root().info_name

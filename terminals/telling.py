@@ -61,10 +61,11 @@ from energyshare.messages import (
     Withdrawn,
 )
 from energyshare.places import place_name
+from energyshare.program import count_text
 from energyshare.values import ChargeBasis, Currency, EnergyWh, Kind, Minor, PartKind, Percent, of_unix_s
 from energyshare.wire import decode_presentable, peek
 from terminals.reasons import reason_text
-from terminals.units import count_text, distance_text, duration_text, energy_text, items_text, money, time_text
+from terminals.units import distance_text, duration_text, energy_text, items_text, money, time_text
 
 Told = tuple[str, str]
 """A sentence, and what stands beside it."""

@@ -62,11 +62,6 @@ def items_text(items: Sequence[ServiceItem]) -> str:
     return ", ".join(item.name if item.quantity == 1 else f"{item.quantity} × {item.name}" for item in items)
 
 
-def count_text(count: int, thing: str) -> str:
-    """Write how many there are: 1 reading, 2 readings."""
-    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
-
-
 def plain(text: str) -> str:
     """Give a text that others wrote without what would steer a terminal."""
     return "".join(character if character.isprintable() else "\ufffd" for character in text)

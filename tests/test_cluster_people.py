@@ -170,7 +170,7 @@ def test_a_suspended_user_can_end_what_runs_and_demand_nothing(shop: Depot) -> N
     carl = shop.add_person("carl", 10_000_000)
     order_id = _started(shop, carl, Kind.ENERGY)
     said = shop.cluster.text("energyshare-cloud", "party", "suspend", "carl", "--role", "user", home="cloud")
-    assert "The user carl is suspended; 1 running orders go on." in said
+    assert "The user carl is suspended; 1 running order may go on." in said
     assert carl.carry_on(shop.address_of, order_id) == "SETTLED"
     refused = carl.demand(Kind.ENERGY)
     carl.reach("a refusal", refused, lambda order: order.reason == Reason.ACCOUNT_SUSPENDED)

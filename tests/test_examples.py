@@ -81,7 +81,7 @@ def house() -> Iterator[House]:
         config_path = str(one.folder / "home.toml")
         rental = Example.start(one.folder, "night_rental", config_path, "--home", str(one.home("home")), *night)
         try:
-            rental.wait_for("a connection", lambda line: line == "connected, 1 assets")
+            rental.wait_for("a connection", lambda line: line == "connected, 1 asset")
             yield House(one, rental, lock)
         finally:
             rental.interrupt()

@@ -302,7 +302,7 @@ def test_the_status_counts_what_waits_and_what_was_kept_aside(place: Place) -> N
         place.tell(order_id, bill())  # of another order
     status = told(place, "status")
     assert (status["name"], status["assets"], status["failed"]) == ("depot", 0, 1)
-    assert "1 messages could not be handled" in run(place, "status").stdout
+    assert "1 message could not be handled" in run(place, "status").stdout
 
 
 def test_a_running_daemon_reloads_at_sighup_and_a_broken_file_does_not_end_it(place: Place) -> None:
@@ -316,7 +316,7 @@ def test_a_running_daemon_reloads_at_sighup_and_a_broken_file_does_not_end_it(pl
             assert "was not reloaded" in _line(process.stderr)
             place.configure(CONFIG.replace("power_w = 1000", "power_w = 2000"))
             process.send_signal(signal.SIGHUP)
-            assert _line(process.stdout) == "ready: reloaded, 1 assets changed\n"
+            assert _line(process.stdout) == "ready: reloaded, 1 asset changed\n"
             assert told(place, "reload") == {"changed": 0}
             process.terminate()
             assert process.wait(WITHIN_S) == 0

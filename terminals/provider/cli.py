@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from energyshare.home import lock_home
 from energyshare.places import place_name
-from energyshare.program import Program, table
+from energyshare.program import Program, count_text, table
 from energyshare.values import AssetState, Currency, id_text
 from energyshare.wire import decode
 from terminals.provider import tariff_commands, viewing
@@ -133,7 +133,7 @@ def reload_command(config: Path | None, home: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts))
         return
-    out.print(f"Reloaded; {facts['changed']} assets are new, changed or gone.")
+    out.print(f"Reloaded; {count_text(int(facts['changed']), 'asset')} new, changed or gone.")
     out.print("Next: energyshare-provider asset list")
 
 
@@ -150,7 +150,7 @@ def status_command(home: Path, as_json: bool) -> None:
     from energyshare.bodies import Asset
     from terminals.provider.documents import documents
     from terminals.provider.words import order_facts, sentence_of
-    from terminals.units import count_text, money
+    from terminals.units import money
 
     with looking(home) as (identity, journal):
         assets = [decode(Asset, body) for _, body in journal.documents("asset")]
@@ -166,7 +166,7 @@ def status_command(home: Path, as_json: bool) -> None:
     counted = f"{count_text(len(assets), 'asset')}, {count_text(waiting, 'message')} for the cloud"
     out.print(f"Provider {identity.name}: {line}; {counted}")
     if failed:
-        out.print(f"{failed} messages could not be handled and were kept aside")
+        out.print(f"{count_text(failed, 'message')} could not be handled: kept aside")
     for asset in assets[:LISTED]:
         charge = "" if asset.soc_pct is None else f"  charge {asset.soc_pct} %"
         out.print(f"  {place_name(asset.station, asset.name)}  {asset.kind.name.lower()}  {asset.state.name.lower()}{charge}")

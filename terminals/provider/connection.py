@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from energyshare.errors import Reason, Rejected, Unavailable
+from energyshare.program import count_text
 from terminals.provider.orders import ProviderOrders
 from terminals.stream import Closed, Terminal, raised_by
 
@@ -31,7 +32,7 @@ async def keep_connected(terminal: Terminal, orders: ProviderOrders, announce: A
             await terminal.renew_if_needed(at_once=renew_at_once)
             async with terminal.connected(orders) as serving:
                 was_connected, connected = True, time.monotonic()
-                announce(f"connected, {len(orders.catalog.assets)} assets")
+                announce(f"connected, {count_text(len(orders.catalog.assets), 'asset')}")
                 await asyncio.wait([serving])
                 ending = raised_by(serving)
                 if not isinstance(ending, Closed) or time.monotonic() - connected > STEADY_S:

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from energyshare.errors import EnergyShareError
+from energyshare.program import count_text
 from terminals.identity import utc_now
 from terminals.provider.connection import Announce
 from terminals.provider.control import serving
@@ -63,4 +64,4 @@ async def _reload(terminal: ProviderTerminal, announce: Announce) -> None:
     except EnergyShareError as error:
         logger.error("the configuration was not reloaded: %s", error)
         return
-    announce(f"reloaded, {changed} assets changed")
+    announce(f"reloaded, {count_text(changed, 'asset')} changed")

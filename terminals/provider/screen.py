@@ -10,12 +10,13 @@ from rich.text import Text
 
 from energyshare.bodies import Asset
 from energyshare.places import place_name
+from energyshare.program import count_text
 from energyshare.values import Instant
 from terminals.provider import words
 from terminals.provider.documents import OrderDocument
 from terminals.provider.overview import Desk, OrderView, waits_of
 from terminals.showing import event_lines, fitted, left_text
-from terminals.units import clock_text, count_text, money, plain
+from terminals.units import clock_text, money, plain
 
 EVENTS_MIN, ASSETS_MIN = 4, 3
 

@@ -16,11 +16,11 @@ from rich.text import Text
 from energyshare.bodies import OfferBody
 from energyshare.errors import EnergyShareError, Reason, Rejected, Unavailable
 from energyshare.places import place_name
-from energyshare.program import console, table
+from energyshare.program import console, count_text, table
 from energyshare.values import Instant, OrderId, id_text
 from terminals.reasons import reason_text
 from terminals.showing import page_lines
-from terminals.units import count_text, plain
+from terminals.units import plain
 from terminals.user import words
 from terminals.user.order import OfferLine, UserOrder
 

@@ -128,7 +128,7 @@ def test_what_can_not_be_is_refused_in_words(type_in: Type, command: tuple[str, 
 
 def test_a_party_is_suspended_and_resumed_with_the_next_command_to_type(type_in: Type) -> None:
     said = type_in("party", "suspend", "ben", "--role", "user", "--reason", "unpaid")
-    assert "The user ben is suspended; 1 running orders go on." in said
+    assert "The user ben is suspended; 1 running order may go on." in said
     assert "energyshare-cloud party resume ben --role user" in said
     assert "is suspended, as before" in type_in("party", "suspend", "ben", "--role", "user")
     assert "suspended" in type_in("party", "list", "--role", "user")

@@ -299,7 +299,7 @@ def test_a_command_says_what_is_so_or_what_is_wrong(
 
 def test_a_checkpoint_is_written_and_finds_what_was_touched_later(type_in: Callable[..., str], tmp_path: Path) -> None:
     file = tmp_path / "one.checkpoint"
-    assert f"{file} covers 7 rows and 1 charge records." in type_in("ledger", "checkpoint", "--out", str(file))
+    assert f"{file} covers 7 rows and 1 charge record." in type_in("ledger", "checkpoint", "--out", str(file))
     assert json.loads(type_in("ledger", "checkpoint", "--json"))["transfers"] == 7
     assert "The ledger holds" in type_in("ledger", "check", "--checkpoint", str(file))
     with closing(sqlite3.connect(tmp_path / "home" / "cloud.db")) as connection, connection:

@@ -113,5 +113,5 @@ def wallet_withdraw(amount: str, home: Path, as_json: bool) -> None:
         click.echo(json.dumps(facts | {"parts": parts}))
         return
     for part in answer.parts:
-        pages.out.print(f"{money(part.amount_minor, currency)}  {STANDINGS.get(part.state, part.state)}")
+        pages.out.print(f"{money(part.amount_minor, currency)} {STANDINGS.get(part.state, part.state)}")
     pages.out.print(f"available: [bold]{money(answer.available_minor, currency)}[/]")
