@@ -45,6 +45,7 @@ DECLINES = {
 CLOSINGS = {
     "NO_OFFER": "nobody made an offer in time",
     "NO_PROVIDER": "nobody near has what is needed",
+    "PROVIDERS_OFFLINE": "who has it near is not online; ask again in a while",
     "OFFERS_EXPIRED": "no offer was selected in time",
     "NO_VOUCHER": "the provider sent no voucher in time",
     "NOT_STARTED": "the voucher ran out unused",

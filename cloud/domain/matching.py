@@ -84,7 +84,8 @@ def open_order(order_id: OrderId, demand: Demand, sender: Sender, facts: Facts, 
     )
     screened = Send(sender.terminal, Screened(len(screening.candidates), screening.exclusions, until))
     if not providers:
-        closed = close(order, OrderState.EXPIRED, "NO_PROVIDER", now)
+        is_offline = any(exclusion.reason == "OFFLINE" for exclusion in screening.exclusions)
+        closed = close(order, OrderState.EXPIRED, "PROVIDERS_OFFLINE" if is_offline else "NO_PROVIDER", now)
         return replace(closed, send=(screened, *closed.send), screening=screening)
     notices = tuple(
         Send(terminal, DemandNotice(demand, tuple(c.asset.asset_id for c in candidates), until))

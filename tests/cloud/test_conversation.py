@@ -155,7 +155,7 @@ def test_a_new_process_goes_on_where_the_old_one_stopped(cloud: Cloud) -> None:
 def test_nobody_is_asked_who_is_offline(cloud: Cloud) -> None:
     cloud.process(*(Presence(ProviderId(terminal(cloud, name)), False) for name in ("sun", "moon")))
     story = Story(cloud).until_demanded()
-    assert [closed.reason for closed in cloud.told("ann", OrderClosed)] == ["NO_PROVIDER"]
+    assert [closed.reason for closed in cloud.told("ann", OrderClosed)] == ["PROVIDERS_OFFLINE"]
     assert story.state == OrderState.EXPIRED
 
 
