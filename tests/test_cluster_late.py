@@ -156,7 +156,7 @@ def test_a_suspended_provider_is_not_asked_and_what_runs_there_goes_on(shop: Dep
     alice.start(running, shop.address("outlet-1"))
     shop.cluster.operator("party", "suspend", "depot", "--role", "provider", "--yes")
     asked = shop.cluster.user("alice", "demand", "energy", *AT, "--energy-wh", "200", "--wait", "2s", status=1)
-    assert (asked["offers"], asked["candidates"], asked["reason"]) == ([], 0, "NO_PROVIDER")
+    assert (asked["offers"], asked["candidates"], asked["reason"]) == ([], 0, "PROVIDERS_OFFLINE")
     assert alice.carry_on(shop.address_of, running) == "SETTLED"
     require_settled_once(shop.cluster, running)
     shop.cluster.operator("party", "resume", "depot", "--role", "provider")
