@@ -19,7 +19,7 @@ from energyshare.errors import Reason, Rejected, Unavailable
 from energyshare.home import open_home
 from energyshare.program import Program
 from energyshare.records import replace
-from energyshare.values import Currency, EnergyWh, Epoch, Instant, Kind, Percent, PowerW, Serial, UnixS
+from energyshare.values import Currency, EnergyWh, Epoch, Instant, Kind, Percent, PowerW, Role, Serial, UnixS
 from terminals import identity
 from terminals.device.cli import program
 from terminals.device.client import end_session, start_session
@@ -33,6 +33,11 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 OUTLET = Settings(Kind.ENERGY, Epoch(1), PowerW(1_000), EnergyWh(0), Percent(0))
+
+
+LASTING_DEVICE = world.grant(world.DEVICE, Role.DEVICE, world.DEVICE_KEY, world.OWNER, days=20_000)
+LASTING_ISSUER = world.grant(world.OWNER, Role.ISSUER, world.ISSUER, days=20_000)
+"""For programs that go by the real clock, on whatever day the tests run."""
 
 
 def enrolled(home: Path, granted: bool = True, settings: Settings = OUTLET, host: Instant | None = None) -> Path:
@@ -49,7 +54,7 @@ def enrolled(home: Path, granted: bool = True, settings: Settings = OUTLET, host
             name="lock 1",
             key=world.DEVICE_KEY,
             root_key=ROOT.public,
-            grant=world.DEVICE_GRANT if granted else None,
+            grant=LASTING_DEVICE if granted else None,
             platform_grant=world.PLATFORM_GRANT,
             currency=Currency("CNY"),
             stream_addresses=("127.0.0.1:1",),
@@ -84,7 +89,7 @@ def run(*arguments: str) -> tuple[int, str, str]:
 def test_a_killed_device_comes_back_with_its_session_and_lets_nothing_be_replayed(tmp_path: Path) -> None:
     home = enrolled(tmp_path / "home")
     body = replace(VOUCHER, not_before_unix_s=UnixS(int(time.time()) - 60), serial=Serial(1))
-    shown = presentable(body)
+    shown = presentable(body, issuer_grant=LASTING_ISSUER)
     with running(home) as (process, address):
         started = asyncio.run(start_session(address, ROOT.public, shown, HOLDER))
         process.send_signal(signal.SIGKILL)
@@ -103,7 +108,7 @@ def test_a_worker_can_be_run_by_the_program_and_is_checked_in_and_out(tmp_path: 
     home = enrolled(tmp_path / "home", settings=WORKER)
     body = replace(VOUCHER, not_before_unix_s=UnixS(int(time.time()) - 60), serial=Serial(1))
     with running(home) as (process, address):
-        asyncio.run(start_session(address, ROOT.public, presentable(body), HOLDER))
+        asyncio.run(start_session(address, ROOT.public, presentable(body, issuer_grant=LASTING_ISSUER), HOLDER))
         asyncio.run(end_session(address, ROOT.public, body.order_id, HOLDER))
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=10) == 0

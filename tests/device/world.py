@@ -58,8 +58,10 @@ def key(name: str) -> SigningKey:
 ROOT, PLATFORM, ISSUER, STRANGER, DEVICE_KEY, HOLDER = map(key, ("root", "platform", "issuer", "other", "device", "holder"))
 
 
-def grant(subject: bytes, role: Role, of: SigningKey, owner: ProviderId | None = None, root: SigningKey = ROOT) -> bytes:
-    body = GrantBody(SubjectId(subject), role, of.public, UnixS(T0 - 86_400), UnixS(T0 + 365 * 86_400), owner)
+def grant(
+    subject: bytes, role: Role, of: SigningKey, owner: ProviderId | None = None, root: SigningKey = ROOT, days: int = 365
+) -> bytes:
+    body = GrantBody(SubjectId(subject), role, of.public, UnixS(T0 - 86_400), UnixS(T0 + days * 86_400), owner)
     return seal(body, root).signed
 
 
