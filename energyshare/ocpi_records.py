@@ -8,9 +8,11 @@ Source: OCPI 2.2.1-bugfixes, mod_cdrs, CDR.
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from fractions import Fraction
 
 from energyshare.ocpi import price_case
 from energyshare.tariff_json import Node, TariffError, parsed
+from energyshare.values import MINOR_MAX
 
 FILE_BYTES_MAX = 2**28
 ZONE_WORDS = "times of day in the tariff are those of "
@@ -58,9 +60,10 @@ def price_record(record: object, time_zone: str | None) -> Answer:
     priced = price_case({"id": fields.get("id"), "tariffs": fields.get("tariffs") or [], "session": session})
     stated = node.need("total_cost").only("excl_vat", "incl_vat")
     amounts = {"excl_vat": stated.need("excl_vat"), "incl_vat": stated.get("incl_vat")}
-    told = {name: _decimal(amount, str(priced[name])) for name, amount in amounts.items() if amount is not None}
-    agrees = all(Decimal(amount) == Decimal(str(priced[name])) for name, amount in told.items())
-    return priced | {f"stated_{name}": amount for name, amount in told.items()} | {"agrees": agrees}
+    told = {name: _amount(amount) for name, amount in amounts.items() if amount is not None}
+    agrees = all(amount == Fraction(str(priced[name])) for name, amount in told.items())
+    texts = {f"stated_{name}": _text(amount, str(priced[name])) for name, amount in told.items()}
+    return priced | texts | {"agrees": agrees}
 
 
 def _zone_told(record: Mapping[str, object]) -> str:
@@ -70,8 +73,15 @@ def _zone_told(record: Mapping[str, object]) -> str:
     return told[1]
 
 
-def _decimal(node: Node, like: str) -> str:
+def _amount(node: Node) -> Fraction:
+    amount = node.number()
+    if abs(amount) > MINOR_MAX:
+        raise node.bad("is too large")
+    return amount
+
+
+def _text(amount: Fraction, like: str) -> str:
     """Write an amount with all its decimals, at least as many as another has."""
-    number = node.number()
-    amount = Decimal(number.numerator) / Decimal(number.denominator)
-    return str(amount.quantize(Decimal(like)) if amount == amount.quantize(Decimal(like)) else amount)
+    exact = Decimal(amount.numerator) / Decimal(amount.denominator)
+    rounded = exact.quantize(Decimal(like))
+    return str(rounded if rounded == exact else exact)

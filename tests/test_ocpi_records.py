@@ -63,6 +63,11 @@ def test_what_is_stated_is_compared_to_the_minor_unit(stated: dict[str, Any], ag
     assert priced(TOLD | {"total_cost": stated})[0]["agrees"] is agrees
 
 
+def test_an_amount_of_more_decimals_than_there_are_differs_and_is_written_whole() -> None:
+    [answer] = priced(TOLD | {"total_cost": {"excl_vat": "2.000000000000000000000001"}})
+    assert (answer["stated_excl_vat"], answer["agrees"]) == ("2.000000000000000000000001", False)
+
+
 def test_a_credit_is_passed_over_and_named() -> None:
     credit = TOLD | {"id": "1-C", "credit": True, "credit_reference_id": "1", "total_cost": {"excl_vat": -2}}
     assert priced([credit]) == [{"id": "1-C", "credit_reference_id": "1"}]
@@ -74,6 +79,8 @@ def test_a_credit_is_passed_over_and_named() -> None:
         ({"remark": ""}, "give that of the place with --time-zone"),
         ({"tariffs": None}, "tariffs: has 0 items"),
         ({"total_cost": None}, "total_cost: is missing"),
+        ({"total_cost": {"excl_vat": "1e99"}}, "total_cost.excl_vat: is too large"),
+        ({"total_cost": {"excl_vat": "-1e99"}}, "total_cost.excl_vat: is too large"),
         ({"total_cost": {}}, "total_cost.excl_vat: is missing"),
         ({"total_cost": {"excl_vat": "two"}}, "total_cost.excl_vat: must be a number"),
         ({"total_cost": {"before_taxes": 2}}, "is a field of OCPI 2.3.0"),

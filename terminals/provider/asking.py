@@ -18,6 +18,7 @@ from terminals.provider.documents import OrderDocument, decoded, numbered
 from terminals.provider.options import ROLE
 
 LOOK_EVERY_S = 0.2
+LINE_WITHIN_S = 2.0  # a screen does not wait longer for a daemon that hangs
 
 
 def ask(home: Path, act: Act) -> Facts:
@@ -33,7 +34,7 @@ def ask(home: Path, act: Act) -> Facts:
 def line_of(home: Path) -> str:
     """Say whether a daemon runs in a home, and whether it has its line to the cloud."""
     try:
-        return "connected" if call(home, AskLine()).get("connected") else "not connected to the cloud"
+        return "connected" if call(home, AskLine(), LINE_WITHIN_S).get("connected") else "not connected to the cloud"
     except NotRunning:
         return "no daemon runs"
     except EnergyShareError:

@@ -140,10 +140,10 @@ def _socket_path(home: Path) -> Iterator[Path]:
 # The command's side
 
 
-def call(home: Path, act: Act) -> Facts:
+def call(home: Path, act: Act, within_s: float = ANSWER_WITHIN_S) -> Facts:
     """Have the running daemon do an act. Raises: NotRunning; what the act was refused with; Unavailable without an answer."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-        line.settimeout(ANSWER_WITHIN_S)
+        line.settimeout(within_s)
         try:
             line.connect(str(_socket_of(home)))
         except OSError:

@@ -197,10 +197,10 @@ def print_batch(answers: Iterable[dict[str, object]]) -> None:
 
 def print_records(file: IO[bytes], time_zone: str | None, as_json: bool) -> None:
     """Print what each record comes to beside what it states; ends with 1 if one can't be priced, or differs."""
-    from energyshare.ocpi_records import price_records, records_of
+    from energyshare.ocpi_records import FILE_BYTES_MAX, price_records, records_of
 
     try:
-        answers = price_records(records_of(file.read()), time_zone)
+        answers = price_records(records_of(file.read(FILE_BYTES_MAX + 1)), time_zone)
     except TariffError as error:
         raise click.BadParameter(f"{file.name} is not JSON: {error}") from None
     found = list(answers)
