@@ -173,8 +173,9 @@ class TerminalStreams(stream_pb2_grpc.TerminalServiceServicer):
     ) -> None:
         """Serve a stream until its terminal says goodbye, breaks off, or is at fault."""
         try:
+            first = await _first_of(request_iterator)  # before any Goodbye: one that crosses with the Hello would be lost
             caller = self._directory.authenticate(context, system_now())
-            greeting = await _hello(caller, request_iterator)
+            greeting = _hello(caller, first)
             with self._latest_of(greeting.terminal) as mailbox:
                 welcome = await self._greet(caller, greeting, mailbox)
                 await context.write(Response(welcome=welcome))
@@ -310,11 +311,14 @@ class TerminalStreams(stream_pb2_grpc.TerminalServiceServicer):
                 raise Fault("TOO_SLOW")
 
 
-async def _hello(caller: Authenticated, requests: AsyncIterator[Request]) -> Greeting:
+async def _first_of(requests: AsyncIterator[Request]) -> Request:
     try:
-        first = await asyncio.wait_for(anext(requests), HELLO_WITHIN_S)
+        return await asyncio.wait_for(anext(requests), HELLO_WITHIN_S)
     except (TimeoutError, StopAsyncIteration):
         raise Fault("NO_HELLO") from None
+
+
+def _hello(caller: Authenticated, first: Request) -> Greeting:
     hello = first.hello
     if first.WhichOneof("message") != "hello" or len(hello.incarnation) != 16 or len(hello.known_incarnation) not in (0, 16):
         raise Fault("NO_HELLO")
